@@ -1,0 +1,102 @@
+/**
+ * The seam between the ring and the compute: a stage is a contiguous range of blocks loaded on a node.
+ * Implementations: `wasm/ort/` (ONNX Runtime's WASM build); all run behind `wasm/worker.ts`.
+ */
+
+/** Which of a model's blocks a stage holds. */
+export interface StageRange {
+  /** Whether it turns token ids into hidden rows first. */
+  embed: boolean;
+  /** First and last layer, inclusive and counted from 0; null where it holds none. */
+  layers: readonly [number, number] | null;
+  /** Whether it also turns hidden rows into logits (on the starter, after the ring). */
+  head: boolean;
+}
+
+/** A block's file on this device. */
+export interface BlockFile {
+  /** "embed", "layer.0" …, "head" or "shared". */
+  name: string;
+  /** Where its bytes lie. */
+  path: string;
+}
+
+/** What a stage is loaded from. All of it arrives from the manifest; a node has no model config. */
+export interface StageSpec {
+  /** The model's name, for messages. */
+  model: string;
+  /** What to load. */
+  range: StageRange;
+  /** The files of exactly the blocks that the range needs, in the model's order. */
+  blocks: BlockFile[];
+  /** Width of a hidden row in f32 values; a row on an edge is 4·d_model bytes. */
+  dModel: number;
+  /** Vocabulary size: length of a row of logits. */
+  vocab: number;
+  /** Bytes that the process may use for weights, expanded or not; null for no limit of its own. */
+  memoryBytes: number | null;
+}
+
+/** What a loaded stage tells about itself. */
+export interface StageInfo {
+  /** "ort" or "simd". */
+  backend: string;
+  /** Threads it computes with. */
+  threads: number;
+  /** Bytes of weights resident, in the form computed with. */
+  weightBytes: number;
+  /** Bytes of KV cache that one token of one sample takes over all layers of the stage. */
+  kvBytesPerToken: number;
+  /** What a person should know: an expansion, a slow path. One sentence each. */
+  notes: string[];
+}
+
+/** Consecutive rows of one sample in a batch. */
+export interface Segment {
+  /** Which cache: the sample's id. */
+  sample: number;
+  /** Position of the first row; equals the cache's length. */
+  position: number;
+  /** Number of rows. */
+  rows: number;
+}
+
+/** Rows of several samples, one segment after another. */
+export interface Batch {
+  /** In the order of the rows. */
+  segments: Segment[];
+  /** Token ids, one a row, where the stage embeds. */
+  ids?: Int32Array;
+  /** Hidden rows [rows, d_model] (4·d_model bytes each) where it does not. */
+  hidden?: Float32Array;
+}
+
+/**
+ * A stage ready to compute. Calls are executed one after another in the order they are made.
+ * Linear layers may run over all rows of a batch at once, attention runs per segment.
+ */
+export interface Stage extends AsyncDisposable {
+  /** What was loaded. */
+  readonly info: StageInfo;
+  /**
+   * Makes the cache of a sample, or changes its capacity and keeps what it holds.
+   * `capacity` is in tokens.
+   */
+  open(sample: number, capacity: number): void;
+  /** Keeps the first `length` tokens of a sample's cache. */
+  truncate(sample: number, length: number): void;
+  /** Frees the cache of a sample; does nothing where there is none. */
+  release(sample: number): void;
+  /**
+   * Runs embed (where the stage has it) and the layers.
+   * @returns hidden rows [rows, d_model].
+   */
+  forward(batch: Batch): Promise<Float32Array>;
+  /**
+   * Runs the head over hidden rows [rows, d_model].
+   * @returns logits [rows, vocab].
+   */
+  logits(hidden: Float32Array): Promise<Float32Array>;
+  /** Compute time since the start, in ms, without waiting. */
+  computeMs(): number;
+}
