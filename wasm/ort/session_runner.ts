@@ -1,0 +1,206 @@
+/** One joined graph of layers in ONNX Runtime, run for one segment of one sample at a time. */
+import { toBinary } from "@bufbuild/protobuf";
+import {
+  type ModelProto,
+  ModelProtoSchema,
+  TensorProto_DataType,
+  type ValueInfoProto,
+} from "../gen/onnx/onnx_pb.ts";
+import type { OpenBlocks } from "../block_file.ts";
+import { createSession, type OrtSession, type OrtTensor, tensor } from "./runtime.ts";
+import type { WeightJob, WeightPlan } from "./weights.ts";
+
+type Half = Float16Array | Uint16Array;
+
+/** A key or value cache of one layer: [1, KV, length, D]. */
+interface CacheInput {
+  /** Graph input, "past.<i>.key". */
+  past: string;
+  /** Graph output, "present.<i>.key". */
+  present: string;
+  type: "float32" | "float16";
+  kvHeads: number;
+  headDim: number;
+}
+
+/** The cache of one sample over all layers of the graph. */
+export interface SampleCache {
+  /** Tokens held. */
+  length: number;
+  /** Tokens that it may hold. */
+  capacity: number;
+  /** By graph input; empty before the first run. */
+  tensors: Map<string, OrtTensor>;
+}
+
+/** A loaded graph. */
+export class SessionRunner implements AsyncDisposable {
+  readonly weightBytes: number;
+  readonly kvBytesPerToken: number;
+  #session: OrtSession;
+  #caches: CacheInput[];
+  #inputs: Set<string>;
+  #dModel: number;
+
+  private constructor(session: OrtSession, plan: WeightPlan, dModel: number) {
+    this.#session = session;
+    this.#dModel = dModel;
+    this.#inputs = new Set(plan.model.graph!.input.map((input) => input.name));
+    this.#caches = plan.model.graph!.input.filter((input) => input.name.startsWith("past."))
+      .map(cacheInput);
+    this.weightBytes = plan.jobs.reduce((sum, job) => sum + job.bytes, 0);
+    this.kvBytesPerToken = this.#caches.reduce(
+      (sum, cache) => sum + cache.kvHeads * cache.headDim * (cache.type === "float16" ? 2 : 4),
+      0,
+    );
+  }
+
+  /** Reads the weights and makes the session. */
+  static async load(
+    what: string,
+    plan: WeightPlan,
+    blocks: OpenBlocks,
+    dModel: number,
+  ): Promise<SessionRunner> {
+    const weights = [];
+    for (const job of plan.jobs) weights.push({ path: job.name, data: await makeWeight(job, blocks) });
+    const session = await createSession(what, toBinary(ModelProtoSchema, plan.model), weights);
+    return new SessionRunner(session, plan, dModel);
+  }
+
+  /**
+   * Runs rows at the end of a sample's cache.
+   * @param rows token ids, or hidden rows [rows, d_model].
+   * @returns hidden rows [rows, d_model], or logits [rows, vocab] where the graph ends in the head.
+   */
+  async run(rows: Int32Array | Float32Array, cache?: SampleCache): Promise<Float32Array> {
+    const count = rows instanceof Int32Array ? rows.length : rows.length / this.#dModel;
+    const past = cache?.length ?? 0;
+    const feeds: Record<string, OrtTensor> = {};
+    if (rows instanceof Int32Array) {
+      feeds["input_ids"] = tensor("int64", BigInt64Array.from(rows, BigInt), [1, count]);
+    } else if (this.#inputs.has("hidden")) {
+      feeds["hidden"] = tensor("float32", rows, [1, count, this.#dModel]);
+    } else {
+      const [residual, mlp] = splitHalves(rows, this.#dModel);
+      feeds["hidden.0"] = tensor("float16", residual, [1, count, this.#dModel]);
+      feeds["hidden.1"] = tensor("float16", mlp, [1, count, this.#dModel]);
+    }
+    if (this.#inputs.has("attention_mask")) {
+      feeds["attention_mask"] = tensor("int64", new BigInt64Array(past + count).fill(1n), [1, past + count]);
+    }
+    if (this.#inputs.has("position_ids")) {
+      const positions = BigInt64Array.from({ length: count }, (_, i) => BigInt(past + i));
+      feeds["position_ids"] = tensor("int64", positions, [1, count]);
+    }
+    for (const input of this.#caches) feeds[input.past] = cache?.tensors.get(input.past) ?? emptyCache(input);
+
+    const results = await this.#session.run(feeds);
+    if (cache) {
+      for (const { past: name, present } of this.#caches) cache.tensors.set(name, results[present]!);
+      cache.length = past + count;
+    }
+    if (results["logits"]) return floats(results["logits"]);
+    if (results["hidden_out"]) return floats(results["hidden_out"]);
+    return joinHalves(results["hidden_out.0"]!, results["hidden_out.1"]!, this.#dModel);
+  }
+
+  /** Keeps the first `length` tokens of a cache. */
+  truncate(cache: SampleCache, length: number): void {
+    if (length >= cache.length) return;
+    for (const input of this.#caches) {
+      const whole = cache.tensors.get(input.past);
+      if (whole) cache.tensors.set(input.past, firstTokens(input, whole, cache.length, length));
+    }
+    cache.length = length;
+  }
+
+  /** Frees the session. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#session.release();
+  }
+}
+
+async function makeWeight(job: WeightJob, blocks: OpenBlocks): Promise<Uint8Array<ArrayBuffer>> {
+  const parts: Uint8Array[] = [];
+  for (const source of job.sources) {
+    parts.push(source instanceof Uint8Array ? source : await blocks.read(source));
+  }
+  if (!job.make) return parts[0] as Uint8Array<ArrayBuffer>;
+  return new Uint8Array(job.make(parts).buffer);
+}
+
+function cacheInput(input: ValueInfoProto): CacheInput {
+  const value = input.type?.value;
+  if (value?.case !== "tensorType") throw new TypeError(`Input ${input.name} is not a tensor`);
+  const dim = (i: number) => {
+    const dimension = value.value.shape?.dim[i]?.value;
+    return dimension?.case === "dimValue" ? Number(dimension.value) : NaN;
+  };
+  return {
+    past: input.name,
+    present: input.name.replace("past.", "present."),
+    type: value.value.elemType === TensorProto_DataType.FLOAT16 ? "float16" : "float32",
+    kvHeads: dim(1),
+    headDim: dim(3),
+  };
+}
+
+function emptyCache({ type, kvHeads, headDim }: CacheInput): OrtTensor {
+  const none = type === "float16" ? new Uint16Array(0) : new Float32Array(0);
+  return tensor(type, none, [1, kvHeads, 0, headDim]);
+}
+
+/** [1, KV, have, D] -> [1, KV, keep, D]. */
+function firstTokens(
+  { type, kvHeads, headDim }: CacheInput,
+  whole: OrtTensor,
+  have: number,
+  keep: number,
+): OrtTensor {
+  const from = whole.data as Float32Array | Half;
+  const size = kvHeads * keep * headDim;
+  const to = type === "float16" ? new Float16Array(size) : new Float32Array(size);
+  for (let head = 0; head < kvHeads; head++) {
+    const start = head * have * headDim;
+    to.set(from.subarray(start, start + keep * headDim) as Float32Array, head * keep * headDim);
+  }
+  return tensor(type, type === "float16" ? new Uint16Array(to.buffer) : to as Float32Array, [
+    1,
+    kvHeads,
+    keep,
+    headDim,
+  ]);
+}
+
+/** Rows of two f16 vectors [rows, 2, d] (as 4·d bytes each) -> the two tensors [rows, d]. */
+function splitHalves(rows: Float32Array, d: number): [Uint16Array, Uint16Array] {
+  const bits = new Uint16Array(rows.buffer, rows.byteOffset, rows.length * 2);
+  const count = rows.length / d;
+  const out: [Uint16Array, Uint16Array] = [new Uint16Array(count * d), new Uint16Array(count * d)];
+  for (let row = 0; row < count; row++) {
+    out[0].set(bits.subarray(row * 2 * d, row * 2 * d + d), row * d);
+    out[1].set(bits.subarray(row * 2 * d + d, (row + 1) * 2 * d), row * d);
+  }
+  return out;
+}
+
+function joinHalves(residual: OrtTensor, mlp: OrtTensor, d: number): Float32Array {
+  const [a, b] = [residual, mlp].map((half) => {
+    const data = half.data as unknown as Half;
+    return new Uint16Array(data.buffer as ArrayBuffer, data.byteOffset, data.length);
+  }) as [Uint16Array, Uint16Array];
+  const out = new Uint16Array(a.length * 2);
+  for (let row = 0; row * d < a.length; row++) {
+    out.set(a.subarray(row * d, (row + 1) * d), row * 2 * d);
+    out.set(b.subarray(row * d, (row + 1) * d), row * 2 * d + d);
+  }
+  return new Float32Array(out.buffer);
+}
+
+/** f32 values of a f32 or f16 tensor. */
+function floats(value: OrtTensor): Float32Array {
+  return value.type === "float32"
+    ? value.data as Float32Array
+    : Float32Array.from(value.data as unknown as Float16Array);
+}

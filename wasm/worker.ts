@@ -1,0 +1,61 @@
+/**
+ * The compute thread: one stage, requests executed in the order they come. ONNX Runtime blocks the
+ * thread it runs on, and a blocked socket thread answers no pings and is taken for dead.
+ */
+/// <reference lib="deno.worker" />
+import { MdiError, messageOf } from "./error.ts";
+import type { Stage, StageSpec } from "./stage.ts";
+import type { WorkerReply, WorkerRequest } from "./worker_protocol.ts";
+
+const scope = self as unknown as DedicatedWorkerGlobalScope;
+let stage: Stage | undefined;
+let last: Promise<void> = Promise.resolve();
+
+scope.onmessage = (event: MessageEvent<WorkerRequest>) => {
+  const request = event.data;
+  last = last.then(() => execute(request));
+};
+
+async function execute(request: WorkerRequest): Promise<void> {
+  if (!("id" in request)) {
+    if (request.op === "open") stage?.open(request.sample, request.capacity);
+    else if (request.op === "truncate") stage?.truncate(request.sample, request.length);
+    else stage?.release(request.sample);
+    return;
+  }
+  try {
+    if (request.op === "load") {
+      stage = await load(request.backend, request.spec);
+      reply({ id: request.id, ok: true, info: stage.info });
+      return;
+    }
+    if (!stage) throw new MdiError("internal", "Cannot compute: no stage is loaded");
+    const rows = request.op === "forward"
+      ? await stage.forward(request.batch)
+      : await stage.logits(request.hidden);
+    reply({ id: request.id, ok: true, rows, computeMs: stage.computeMs() });
+  } catch (error) {
+    reply({
+      id: request.id,
+      ok: false,
+      code: error instanceof MdiError ? error.code : "internal",
+      message: messageOf(error),
+      details: error instanceof MdiError ? error.details : {},
+    });
+  }
+}
+
+/** Loads the backend's own code only when it is wanted: ONNX Runtime's module alone is 14 MB. */
+async function load(backend: string, spec: StageSpec): Promise<Stage> {
+  if (backend !== "ort") {
+    throw new MdiError("model_unsupported", `Cannot load backend "${backend}": there is only "ort"`);
+  }
+  const { loadOrtStage } = await import("./ort/stage.ts");
+  return await loadOrtStage(spec);
+}
+
+function reply(message: WorkerReply): void {
+  const rows = "rows" in message ? message.rows : undefined;
+  const whole = rows && rows.byteLength === rows.buffer.byteLength;
+  scope.postMessage(message, whole ? [rows.buffer as ArrayBuffer] : []);
+}

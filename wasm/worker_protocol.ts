@@ -1,0 +1,23 @@
+/** What the socket thread and the compute thread say to each other. */
+import type { Batch, StageInfo, StageSpec } from "./stage.ts";
+
+/** A request; those without an id are not answered. */
+export type WorkerRequest =
+  | { op: "load"; id: number; backend: string; spec: StageSpec }
+  | { op: "forward"; id: number; batch: Batch }
+  | { op: "logits"; id: number; hidden: Float32Array }
+  | { op: "open"; sample: number; capacity: number }
+  | { op: "truncate"; sample: number; length: number }
+  | { op: "release"; sample: number };
+
+/** An answer to the request of that id. `computeMs` is the stage's total so far. */
+export type WorkerReply =
+  | { id: number; ok: true; info: StageInfo }
+  | { id: number; ok: true; rows: Float32Array; computeMs: number }
+  | {
+    id: number;
+    ok: false;
+    code: string;
+    message: string;
+    details: Readonly<Record<string, string | number | boolean>>;
+  };

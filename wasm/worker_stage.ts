@@ -1,0 +1,136 @@
+/** A stage that computes in a worker of its own: the form in which a node uses every stage. */
+import { MdiError, type MdiErrorCode } from "./error.ts";
+import type { Batch, Stage, StageInfo, StageSpec } from "./stage.ts";
+import type { WorkerReply, WorkerRequest } from "./worker_protocol.ts";
+
+/** What {@linkcode loadWorkerStage} may be given. */
+export interface WorkerStageOptions {
+  /** Ends the load. */
+  signal?: AbortSignal;
+}
+
+type Waiting = { resolve(reply: WorkerReply & { ok: true }): void; reject(error: Error): void };
+
+/**
+ * Starts a worker and loads a stage in it.
+ * @throws {MdiError} what the backend says of the blocks, or internal where the worker dies.
+ */
+export async function loadWorkerStage(
+  backend: string,
+  spec: StageSpec,
+  options: WorkerStageOptions = {},
+): Promise<Stage> {
+  const { signal } = options;
+  signal?.throwIfAborted();
+  const worker = new ComputeWorker();
+  const abort = () => worker.fail(signal!.reason);
+  signal?.addEventListener("abort", abort);
+  try {
+    const reply = await worker.ask({ op: "load", id: 0, backend, spec });
+    if (!("info" in reply)) throw new MdiError("internal", "Cannot load a stage: no info in the answer");
+    return new WorkerStage(worker, reply.info);
+  } catch (error) {
+    worker.terminate();
+    throw error;
+  } finally {
+    signal?.removeEventListener("abort", abort);
+  }
+}
+
+/** The worker and the requests that wait for it. */
+class ComputeWorker {
+  #worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+  #waiting = new Map<number, Waiting>();
+  #next = 1;
+  #failure: Error | undefined;
+
+  constructor() {
+    this.#worker.onmessage = (event: MessageEvent<WorkerReply>) => {
+      const reply = event.data;
+      const waiting = this.#waiting.get(reply.id);
+      this.#waiting.delete(reply.id);
+      if (reply.ok) waiting?.resolve(reply);
+      else waiting?.reject(new MdiError(reply.code as MdiErrorCode, reply.message, reply));
+    };
+    this.#worker.onerror = (event) => {
+      event.preventDefault();
+      this.fail(new MdiError("internal", `The compute worker died: ${event.message}`));
+      this.#worker.terminate();
+    };
+  }
+
+  ask(
+    request: WorkerRequest & { id: number },
+    transfer: Transferable[] = [],
+  ): Promise<WorkerReply & { ok: true }> {
+    if (this.#failure) return Promise.reject(this.#failure);
+    const id = this.#next++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      this.#worker.postMessage({ ...request, id }, transfer);
+    });
+  }
+
+  tell(request: WorkerRequest): void {
+    if (!this.#failure) this.#worker.postMessage(request);
+  }
+
+  /** Rejects everything that waits and everything that will be asked. */
+  fail(reason: Error): void {
+    this.#failure ??= reason;
+    for (const { reject } of this.#waiting.values()) reject(this.#failure);
+    this.#waiting.clear();
+  }
+
+  terminate(): void {
+    this.fail(new MdiError("cancelled", "The stage was closed"));
+    this.#worker.terminate();
+  }
+}
+
+class WorkerStage implements Stage {
+  readonly info: StageInfo;
+  #worker: ComputeWorker;
+  #computeMs = 0;
+
+  constructor(worker: ComputeWorker, info: StageInfo) {
+    this.#worker = worker;
+    this.info = info;
+  }
+
+  open(sample: number, capacity: number): void {
+    this.#worker.tell({ op: "open", sample, capacity });
+  }
+
+  truncate(sample: number, length: number): void {
+    this.#worker.tell({ op: "truncate", sample, length });
+  }
+
+  release(sample: number): void {
+    this.#worker.tell({ op: "release", sample });
+  }
+
+  forward(batch: Batch): Promise<Float32Array> {
+    return this.#rows({ op: "forward", id: 0, batch });
+  }
+
+  logits(hidden: Float32Array): Promise<Float32Array> {
+    return this.#rows({ op: "logits", id: 0, hidden });
+  }
+
+  async #rows(request: WorkerRequest & { id: number }): Promise<Float32Array> {
+    const reply = await this.#worker.ask(request);
+    if (!("rows" in reply)) throw new MdiError("internal", "Cannot compute: no rows in the answer");
+    this.#computeMs = reply.computeMs;
+    return reply.rows;
+  }
+
+  computeMs(): number {
+    return this.#computeMs;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#worker.terminate();
+    return Promise.resolve();
+  }
+}
