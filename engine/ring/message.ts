@@ -1,5 +1,8 @@
 /** What travels round the ring, in order, whatever carries it. */
 
+/** Rows that a frame may have at most: a prefill chunk, or a row of every slot. */
+export const MAX_FRAME_ROWS = 512;
+
 /** Consecutive rows of one sample in a frame. */
 export interface FrameSegment {
   /** The sample's id. */

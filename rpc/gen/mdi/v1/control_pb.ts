@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mdi/v1/control.proto.
  */
 export const file_mdi_v1_control: GenFile = /*@__PURE__*/
-  fileDesc("ChRtZGkvdjEvY29udHJvbC5wcm90bxIGbWRpLnYxIjAKDEhlbGxvUmVxdWVzdBIgCgZjYWxsZXIYASABKAsyEC5tZGkudjEuSWRlbnRpdHkiYAoNSGVsbG9SZXNwb25zZRIeCgRub2RlGAEgASgLMhAubWRpLnYxLklkZW50aXR5Eh4KBmRldmljZRgCIAEoCzIOLm1kaS52MS5EZXZpY2USDwoHc2VydmluZxgDIAEoCSJVCghJZGVudGl0eRIUCgx3aXJlX3ZlcnNpb24YASABKA0SDwoHdmVyc2lvbhgCIAEoCRIMCgRuYW1lGAMgASgJEhQKDGNhcGFiaWxpdGllcxgEIAMoCSKMAQoGRGV2aWNlEgwKBGFyY2gYASABKAkSCgoCb3MYAiABKAkSDQoFY29yZXMYAyABKA0SFAoMbWVtb3J5X2J5dGVzGAQgASgEEhkKEW1lbW9yeV9mcmVlX2J5dGVzGAUgASgEEhcKD2Rpc2tfZnJlZV9ieXRlcxgGIAEoBBIPCgd0aHJlYWRzGAcgASgNIogBCgxTZXJ2ZVJlcXVlc3QSHgoFY2xhaW0YASABKAsyDS5tZGkudjEuQ2xhaW1IABImCgljb25maWd1cmUYAiABKAsyES5tZGkudjEuQ29uZmlndXJlSAASJQoFc3RhdHMYAyABKAsyFC5tZGkudjEuU3RhdHNSZXF1ZXN0SABCCQoHbWVzc2FnZSLIAQoNU2VydmVSZXNwb25zZRIiCgd3ZWxjb21lGAEgASgLMg8ubWRpLnYxLldlbGNvbWVIABIkCghwcm9ncmVzcxgCIAEoCzIQLm1kaS52MS5Qcm9ncmVzc0gAEh4KBXJlYWR5GAMgASgLMg0ubWRpLnYxLlJlYWR5SAASHgoFc3RhdHMYBCABKAsyDS5tZGkudjEuU3RhdHNIABIiCgdmYWlsdXJlGAUgASgLMg8ubWRpLnYxLkZhaWx1cmVIAEIJCgdtZXNzYWdlIhgKBUNsYWltEg8KB3N0YXJ0ZXIYASABKAkiKQoHV2VsY29tZRIeCgZkZXZpY2UYASABKAsyDi5tZGkudjEuRGV2aWNlIo0CCglDb25maWd1cmUSDQoFZXBvY2gYASABKA0SDQoFaW5kZXgYAiABKA0SDQoFbm9kZXMYAyABKA0SEAoIbWFuaWZlc3QYBCABKAkSEwoLZmlyc3RfbGF5ZXIYBSABKA0SEgoKbGFzdF9sYXllchgGIAEoDRIRCglzdWNjZXNzb3IYByABKAkSEQoJcHJvdmlkZXJzGAggAygJEiUKBHdpcmUYCSABKA4yFy5tZGkudjEuQ29uZmlndXJlLkR0eXBlEhMKC21heF9zYW1wbGVzGAogASgEEg8KB2NvbnRleHQYCyABKA0iJQoFRHR5cGUSDQoJRFRZUEVfRjMyEAASDQoJRFRZUEVfRjE2EAEiNQoIUHJvZ3Jlc3MSDAoEd2hhdBgBIAEoCRIMCgRkb25lGAIgASgEEg0KBXRvdGFsGAMgASgEIqUBCgVSZWFkeRIPCgdiYWNrZW5kGAEgASgJEg8KB3RocmVhZHMYAiABKA0SFAoMd2VpZ2h0X2J5dGVzGAMgASgEEhoKEmt2X2J5dGVzX3Blcl90b2tlbhgEIAEoBBIaChJrdl9jYXBhY2l0eV90b2tlbnMYBSABKAQSHQoVd2VpZ2h0X2J5dGVzX3JlY2VpdmVkGAYgASgEEg0KBW5vdGVzGAcgAygJIg4KDFN0YXRzUmVxdWVzdCLDAQoFU3RhdHMSEgoKY29tcHV0ZV9tcxgBIAEoARIPCgd3YWl0X21zGAIgASgBEhEKCWVuY29kZV9tcxgDIAEoARISCgpieXRlc19zZW50GAQgASgEEg4KBmZyYW1lcxgFIAEoBBIMCgRyb3dzGAYgASgEEhAKCGt2X2J5dGVzGAcgASgEEhUKDWt2X3BlYWtfYnl0ZXMYCCABKAQSEQoJcnNzX2J5dGVzGAkgASgEEhQKDGxpbmtfd2FpdF9tcxgKIAEoASIoCgdGYWlsdXJlEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCSIcCgpIYXNSZXF1ZXN0Eg4KBmhhc2hlcxgBIAMoCSIeCgtIYXNSZXNwb25zZRIPCgdwcmVzZW50GAEgAygIIiwKDEZldGNoUmVxdWVzdBIMCgRoYXNoGAEgASgJEg4KBm9mZnNldBgCIAEoBCIdCg1GZXRjaFJlc3BvbnNlEgwKBGRhdGEYASABKAwy4QEKB0NvbnRyb2wSNAoFSGVsbG8SFC5tZGkudjEuSGVsbG9SZXF1ZXN0GhUubWRpLnYxLkhlbGxvUmVzcG9uc2USOAoFU2VydmUSFC5tZGkudjEuU2VydmVSZXF1ZXN0GhUubWRpLnYxLlNlcnZlUmVzcG9uc2UoATABEi4KA0hhcxISLm1kaS52MS5IYXNSZXF1ZXN0GhMubWRpLnYxLkhhc1Jlc3BvbnNlEjYKBUZldGNoEhQubWRpLnYxLkZldGNoUmVxdWVzdBoVLm1kaS52MS5GZXRjaFJlc3BvbnNlMAFiBnByb3RvMw");
+  fileDesc("ChRtZGkvdjEvY29udHJvbC5wcm90bxIGbWRpLnYxIjAKDEhlbGxvUmVxdWVzdBIgCgZjYWxsZXIYASABKAsyEC5tZGkudjEuSWRlbnRpdHkiYAoNSGVsbG9SZXNwb25zZRIeCgRub2RlGAEgASgLMhAubWRpLnYxLklkZW50aXR5Eh4KBmRldmljZRgCIAEoCzIOLm1kaS52MS5EZXZpY2USDwoHc2VydmluZxgDIAEoCSJVCghJZGVudGl0eRIUCgx3aXJlX3ZlcnNpb24YASABKA0SDwoHdmVyc2lvbhgCIAEoCRIMCgRuYW1lGAMgASgJEhQKDGNhcGFiaWxpdGllcxgEIAMoCSKMAQoGRGV2aWNlEgwKBGFyY2gYASABKAkSCgoCb3MYAiABKAkSDQoFY29yZXMYAyABKA0SFAoMbWVtb3J5X2J5dGVzGAQgASgEEhkKEW1lbW9yeV9mcmVlX2J5dGVzGAUgASgEEhcKD2Rpc2tfZnJlZV9ieXRlcxgGIAEoBBIPCgd0aHJlYWRzGAcgASgNIqYBCgxTZXJ2ZVJlcXVlc3QSHgoFY2xhaW0YASABKAsyDS5tZGkudjEuQ2xhaW1IABImCgljb25maWd1cmUYAiABKAsyES5tZGkudjEuQ29uZmlndXJlSAASHAoEb3BlbhgDIAEoCzIMLm1kaS52MS5PcGVuSAASJQoFc3RhdHMYBCABKAsyFC5tZGkudjEuU3RhdHNSZXF1ZXN0SABCCQoHbWVzc2FnZSLqAQoNU2VydmVSZXNwb25zZRIiCgd3ZWxjb21lGAEgASgLMg8ubWRpLnYxLldlbGNvbWVIABIkCghwcm9ncmVzcxgCIAEoCzIQLm1kaS52MS5Qcm9ncmVzc0gAEh4KBXJlYWR5GAMgASgLMg0ubWRpLnYxLlJlYWR5SAASIAoGbGlua2VkGAQgASgLMg4ubWRpLnYxLkxpbmtlZEgAEh4KBXN0YXRzGAUgASgLMg0ubWRpLnYxLlN0YXRzSAASIgoHZmFpbHVyZRgGIAEoCzIPLm1kaS52MS5GYWlsdXJlSABCCQoHbWVzc2FnZSIYCgVDbGFpbRIPCgdzdGFydGVyGAEgASgJIikKB1dlbGNvbWUSHgoGZGV2aWNlGAEgASgLMg4ubWRpLnYxLkRldmljZSL4AQoJQ29uZmlndXJlEg0KBWVwb2NoGAEgASgNEg0KBWluZGV4GAIgASgNEg0KBW5vZGVzGAMgASgNEhAKCG1hbmlmZXN0GAQgASgJEhMKC2ZpcnN0X2xheWVyGAUgASgNEhIKCmxhc3RfbGF5ZXIYBiABKA0SEQoJc3VjY2Vzc29yGAcgASgJEhEKCXByb3ZpZGVycxgIIAMoCRIlCgR3aXJlGAkgASgOMhcubWRpLnYxLkNvbmZpZ3VyZS5EdHlwZRIPCgdjb250ZXh0GAogASgNIiUKBUR0eXBlEg0KCURUWVBFX0YzMhAAEg0KCURUWVBFX0YxNhABIjUKCFByb2dyZXNzEgwKBHdoYXQYASABKAkSDAoEZG9uZRgCIAEoBBINCgV0b3RhbBgDIAEoBCKlAQoFUmVhZHkSDwoHYmFja2VuZBgBIAEoCRIPCgd0aHJlYWRzGAIgASgNEhQKDHdlaWdodF9ieXRlcxgDIAEoBBIaChJrdl9ieXRlc19wZXJfdG9rZW4YBCABKAQSGgoSa3ZfY2FwYWNpdHlfdG9rZW5zGAUgASgEEh0KFXdlaWdodF9ieXRlc19yZWNlaXZlZBgGIAEoBBINCgVub3RlcxgHIAMoCSIGCgRPcGVuIggKBkxpbmtlZCIOCgxTdGF0c1JlcXVlc3QimgEKBVN0YXRzEhIKCmNvbXB1dGVfbXMYASABKAESDwoHc2VuZF9tcxgCIAEoARISCgpieXRlc19zZW50GAMgASgEEg4KBmZyYW1lcxgEIAEoBBIMCgRyb3dzGAUgASgEEhAKCGt2X2J5dGVzGAYgASgEEhUKDWt2X3BlYWtfYnl0ZXMYByABKAQSEQoJcnNzX2J5dGVzGAggASgEIigKB0ZhaWx1cmUSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJIhwKCkhhc1JlcXVlc3QSDgoGaGFzaGVzGAEgAygJIh4KC0hhc1Jlc3BvbnNlEg8KB3ByZXNlbnQYASADKAgiLAoMRmV0Y2hSZXF1ZXN0EgwKBGhhc2gYASABKAkSDgoGb2Zmc2V0GAIgASgEIh0KDUZldGNoUmVzcG9uc2USDAoEZGF0YRgBIAEoDDLhAQoHQ29udHJvbBI0CgVIZWxsbxIULm1kaS52MS5IZWxsb1JlcXVlc3QaFS5tZGkudjEuSGVsbG9SZXNwb25zZRI4CgVTZXJ2ZRIULm1kaS52MS5TZXJ2ZVJlcXVlc3QaFS5tZGkudjEuU2VydmVSZXNwb25zZSgBMAESLgoDSGFzEhIubWRpLnYxLkhhc1JlcXVlc3QaEy5tZGkudjEuSGFzUmVzcG9uc2USNgoFRmV0Y2gSFC5tZGkudjEuRmV0Y2hSZXF1ZXN0GhUubWRpLnYxLkZldGNoUmVzcG9uc2UwAWIGcHJvdG8z");
 
 /**
  * @generated from message mdi.v1.HelloRequest
@@ -170,7 +170,15 @@ export type ServeRequest = Message<"mdi.v1.ServeRequest"> & {
     case: "configure";
   } | {
     /**
-     * @generated from field: mdi.v1.StatsRequest stats = 3;
+     * after every node is ready: open the link to the successor
+     *
+     * @generated from field: mdi.v1.Open open = 3;
+     */
+    value: Open;
+    case: "open";
+  } | {
+    /**
+     * @generated from field: mdi.v1.StatsRequest stats = 4;
      */
     value: StatsRequest;
     case: "stats";
@@ -211,13 +219,21 @@ export type ServeResponse = Message<"mdi.v1.ServeResponse"> & {
     case: "ready";
   } | {
     /**
-     * @generated from field: mdi.v1.Stats stats = 4;
+     * @generated from field: mdi.v1.Linked linked = 4;
+     */
+    value: Linked;
+    case: "linked";
+  } | {
+    /**
+     * @generated from field: mdi.v1.Stats stats = 5;
      */
     value: Stats;
     case: "stats";
   } | {
     /**
-     * @generated from field: mdi.v1.Failure failure = 5;
+     * the last message: the node is free again
+     *
+     * @generated from field: mdi.v1.Failure failure = 6;
      */
     value: Failure;
     case: "failure";
@@ -327,12 +343,9 @@ export type Configure = Message<"mdi.v1.Configure"> & {
   wire: Configure_Dtype;
 
   /**
-   * @generated from field: uint64 max_samples = 10;
-   */
-  maxSamples: bigint;
-
-  /**
-   * @generated from field: uint32 context = 11;
+   * positions that a sample may have at most
+   *
+   * @generated from field: uint32 context = 10;
    */
   context: number;
 };
@@ -444,6 +457,32 @@ export const ReadySchema: GenMessage<Ready> = /*@__PURE__*/
   messageDesc(file_mdi_v1_control, 10);
 
 /**
+ * @generated from message mdi.v1.Open
+ */
+export type Open = Message<"mdi.v1.Open"> & {
+};
+
+/**
+ * Describes the message mdi.v1.Open.
+ * Use `create(OpenSchema)` to create a new message.
+ */
+export const OpenSchema: GenMessage<Open> = /*@__PURE__*/
+  messageDesc(file_mdi_v1_control, 11);
+
+/**
+ * @generated from message mdi.v1.Linked
+ */
+export type Linked = Message<"mdi.v1.Linked"> & {
+};
+
+/**
+ * Describes the message mdi.v1.Linked.
+ * Use `create(LinkedSchema)` to create a new message.
+ */
+export const LinkedSchema: GenMessage<Linked> = /*@__PURE__*/
+  messageDesc(file_mdi_v1_control, 12);
+
+/**
  * @generated from message mdi.v1.StatsRequest
  */
 export type StatsRequest = Message<"mdi.v1.StatsRequest"> & {
@@ -454,9 +493,11 @@ export type StatsRequest = Message<"mdi.v1.StatsRequest"> & {
  * Use `create(StatsRequestSchema)` to create a new message.
  */
 export const StatsRequestSchema: GenMessage<StatsRequest> = /*@__PURE__*/
-  messageDesc(file_mdi_v1_control, 11);
+  messageDesc(file_mdi_v1_control, 13);
 
 /**
+ * Totals since the node was configured.
+ *
  * @generated from message mdi.v1.Stats
  */
 export type Stats = Message<"mdi.v1.Stats"> & {
@@ -466,53 +507,45 @@ export type Stats = Message<"mdi.v1.Stats"> & {
   computeMs: number;
 
   /**
-   * @generated from field: double wait_ms = 2;
+   * encoding frames and waiting for the successor's credits
+   *
+   * @generated from field: double send_ms = 2;
    */
-  waitMs: number;
+  sendMs: number;
 
   /**
-   * @generated from field: double encode_ms = 3;
-   */
-  encodeMs: number;
-
-  /**
-   * @generated from field: uint64 bytes_sent = 4;
+   * to the successor
+   *
+   * @generated from field: uint64 bytes_sent = 3;
    */
   bytesSent: bigint;
 
   /**
-   * @generated from field: uint64 frames = 5;
+   * @generated from field: uint64 frames = 4;
    */
   frames: bigint;
 
   /**
-   * @generated from field: uint64 rows = 6;
+   * @generated from field: uint64 rows = 5;
    */
   rows: bigint;
 
   /**
    * now
    *
-   * @generated from field: uint64 kv_bytes = 7;
+   * @generated from field: uint64 kv_bytes = 6;
    */
   kvBytes: bigint;
 
   /**
-   * @generated from field: uint64 kv_peak_bytes = 8;
+   * @generated from field: uint64 kv_peak_bytes = 7;
    */
   kvPeakBytes: bigint;
 
   /**
-   * @generated from field: uint64 rss_bytes = 9;
+   * @generated from field: uint64 rss_bytes = 8;
    */
   rssBytes: bigint;
-
-  /**
-   * waiting for credits
-   *
-   * @generated from field: double link_wait_ms = 10;
-   */
-  linkWaitMs: number;
 };
 
 /**
@@ -520,7 +553,7 @@ export type Stats = Message<"mdi.v1.Stats"> & {
  * Use `create(StatsSchema)` to create a new message.
  */
 export const StatsSchema: GenMessage<Stats> = /*@__PURE__*/
-  messageDesc(file_mdi_v1_control, 12);
+  messageDesc(file_mdi_v1_control, 14);
 
 /**
  * @generated from message mdi.v1.Failure
@@ -544,7 +577,7 @@ export type Failure = Message<"mdi.v1.Failure"> & {
  * Use `create(FailureSchema)` to create a new message.
  */
 export const FailureSchema: GenMessage<Failure> = /*@__PURE__*/
-  messageDesc(file_mdi_v1_control, 13);
+  messageDesc(file_mdi_v1_control, 15);
 
 /**
  * @generated from message mdi.v1.HasRequest
@@ -561,7 +594,7 @@ export type HasRequest = Message<"mdi.v1.HasRequest"> & {
  * Use `create(HasRequestSchema)` to create a new message.
  */
 export const HasRequestSchema: GenMessage<HasRequest> = /*@__PURE__*/
-  messageDesc(file_mdi_v1_control, 14);
+  messageDesc(file_mdi_v1_control, 16);
 
 /**
  * @generated from message mdi.v1.HasResponse
@@ -578,7 +611,7 @@ export type HasResponse = Message<"mdi.v1.HasResponse"> & {
  * Use `create(HasResponseSchema)` to create a new message.
  */
 export const HasResponseSchema: GenMessage<HasResponse> = /*@__PURE__*/
-  messageDesc(file_mdi_v1_control, 15);
+  messageDesc(file_mdi_v1_control, 17);
 
 /**
  * @generated from message mdi.v1.FetchRequest
@@ -600,7 +633,7 @@ export type FetchRequest = Message<"mdi.v1.FetchRequest"> & {
  * Use `create(FetchRequestSchema)` to create a new message.
  */
 export const FetchRequestSchema: GenMessage<FetchRequest> = /*@__PURE__*/
-  messageDesc(file_mdi_v1_control, 16);
+  messageDesc(file_mdi_v1_control, 18);
 
 /**
  * @generated from message mdi.v1.FetchResponse
@@ -617,7 +650,7 @@ export type FetchResponse = Message<"mdi.v1.FetchResponse"> & {
  * Use `create(FetchResponseSchema)` to create a new message.
  */
 export const FetchResponseSchema: GenMessage<FetchResponse> = /*@__PURE__*/
-  messageDesc(file_mdi_v1_control, 17);
+  messageDesc(file_mdi_v1_control, 19);
 
 /**
  * @generated from service mdi.v1.Control

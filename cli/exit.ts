@@ -1,0 +1,40 @@
+/** Exit statuses, documented in the README; the one place where an error becomes a status. */
+import { MdiError, type MdiErrorCode } from "../wasm/error.ts";
+
+/** Status of success. */
+export const EXIT_OK = 0;
+/** Status of a defect of mdi itself. */
+export const EXIT_INTERNAL = 1;
+/** Status of wrong usage: flags, prompts, addresses. */
+export const EXIT_USAGE = 2;
+
+const STATUS: Record<MdiErrorCode, number> = {
+  model_missing: 3,
+  model_corrupt: 3,
+  model_unsupported: 3,
+  context_exceeded: EXIT_USAGE,
+  address_in_use: EXIT_USAGE,
+  peer_unreachable: 4,
+  peer_lost: 4,
+  protocol: 4,
+  refused_token: 5,
+  refused_version: 5,
+  busy: 5,
+  memory: 6,
+  disk: 6,
+  cancelled: 130,
+  internal: EXIT_INTERNAL,
+};
+
+/** The exit status for anything that was thrown. */
+export function exitStatus(error: unknown): number {
+  if (error instanceof MdiError) return STATUS[error.code];
+  if (error instanceof RangeError || error instanceof TypeError) return EXIT_USAGE;
+  return EXIT_INTERNAL;
+}
+
+/** The code that a `{"type":"error"}` record carries. */
+export function errorCode(error: unknown): string {
+  if (error instanceof MdiError) return error.code;
+  return error instanceof RangeError || error instanceof TypeError ? "usage" : "internal";
+}

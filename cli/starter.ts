@@ -1,0 +1,92 @@
+/** `mdi --starter`: load the model over the ring, then generate or chat. */
+import { openRing, type RingOptions } from "../rpc/open_ring.ts";
+import type { GenerateOptions, Prompt, Ring } from "../rpc/ring.ts";
+import { chatLoop } from "./chat.ts";
+import { generateAll, type Job } from "./generate.ts";
+import { nodeOptions } from "./node_options.ts";
+import type { CommandContext, RootOptions } from "./program.ts";
+import { parseIds, readPrompt } from "./prompts.ts";
+import { showEvents } from "./events.ts";
+import { summaryRecord, summaryText } from "./summary.ts";
+
+/** Runs the prompts, or the chat, and shows the figures. */
+export async function starterCommand(options: RootOptions, context: CommandContext): Promise<void> {
+  const { output, signal } = context;
+  // Prompts are read first: a mistake there should not cost the loading of a model.
+  const prompts = await readPrompts(options);
+  const interactive = prompts.length === 0;
+  if (interactive && (output.options.json || !Deno.stdin.isTerminal())) {
+    throw new RangeError('Cannot chat without a terminal: give --prompt TEXT, or --prompt - to read one from standard input');
+  }
+  const jobs = prompts.flatMap((prompt) => Array.from({ length: options.samples ?? 1 }, () => prompt))
+    .map((prompt, sample): Job => ({ sample, prompt: prompt.shown, input: prompt.input }));
+  await using ring = await loadRing(options, jobs.length, context);
+  if (interactive) {
+    await chatLoop(ring, generateOptions(options), options.system, context);
+    return;
+  }
+  await generateAll(ring, jobs, { ...generateOptions(options), signal }, output);
+  const summary = await ring.summary();
+  output.record(summaryRecord(summary));
+  if (!output.options.quiet) output.text(`${summaryText(summary)}\n`);
+  signal.throwIfAborted();
+}
+
+async function loadRing(options: RootOptions, jobs: number, context: CommandContext): Promise<Ring> {
+  const { output, signal } = context;
+  const { model, dtype, tokenizer, peers, advertise, layers, wire, slots, context: positions } = options;
+  using events = showEvents(output);
+  const ringOptions: RingOptions = {
+    ...nodeOptions(options),
+    ...(model !== undefined && { model }),
+    ...(dtype !== undefined && { dtype }),
+    ...(tokenizer !== undefined && { tokenizer }),
+    ...(peers !== undefined && { peers }),
+    ...(advertise !== undefined && { advertise }),
+    ...(layers !== undefined && { layers }),
+    ...(wire !== undefined && { wire }),
+    ...(slots !== undefined && { slots }),
+    ...(positions !== undefined && { context: positions }),
+    signal,
+    onEvent: events.show,
+  };
+  return await openRing(ringOptions);
+}
+
+/** A prompt as it is shown and as it goes into the ring. */
+interface ReadPrompt {
+  /** Its text; null for ids. */
+  shown: string | null;
+  input: Prompt;
+}
+
+async function readPrompts(options: RootOptions): Promise<ReadPrompt[]> {
+  const prompts: ReadPrompt[] = [];
+  for (const argument of options.prompt ?? []) {
+    const text = await readPrompt(argument);
+    prompts.push({ shown: text, input: text });
+  }
+  for (const argument of options.chat ?? []) {
+    const content = await readPrompt(argument);
+    const system = options.system === undefined ? [] : [{ role: "system", content: options.system }];
+    prompts.push({ shown: content, input: [...system, { role: "user", content }] });
+  }
+  for (const ids of options.promptIds ?? []) prompts.push({ shown: null, input: parseIds(ids) });
+  return prompts;
+}
+
+function generateOptions(options: RootOptions): GenerateOptions {
+  const { tokens, stop, ignoreEos, greedy, temperature, topK, topP, minP, repetitionPenalty, seed } = options;
+  return {
+    ...(tokens !== undefined && { maxTokens: tokens }),
+    ...(stop !== undefined && { stop }),
+    ...(ignoreEos && { ignoreEos }),
+    ...(greedy && { greedy }),
+    ...(temperature !== undefined && { temperature }),
+    ...(topK !== undefined && { topK }),
+    ...(topP !== undefined && { topP }),
+    ...(minP !== undefined && { minP }),
+    ...(repetitionPenalty !== undefined && { repetitionPenalty }),
+    ...(seed !== undefined && { seed }),
+  };
+}

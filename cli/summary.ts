@@ -1,0 +1,74 @@
+/** The end of a run: a table for people, a record for programs. */
+import type { Summary } from "../rpc/summary.ts";
+import { formatBytes, formatLayers, formatShare, renderTable } from "./table.ts";
+
+/** The `{"type":"summary"}` record. */
+export function summaryRecord(summary: Summary): Record<string, unknown> {
+  return {
+    type: "summary",
+    model: summary.model,
+    samples: summary.samples,
+    tokens: summary.tokens,
+    seconds: round(summary.seconds, 6),
+    tokens_per_second: round(summary.tokensPerSecond, 3),
+    prompt_tokens_per_second: round(summary.promptTokensPerSecond, 3),
+    time_to_first_token_ms: round(summary.timeToFirstTokenMs, 3),
+    // 64 bits: more than a JSON number holds exactly.
+    seed: summary.seed === null ? null : summary.seed.toString(),
+    nodes: summary.nodes.map((node) => ({
+      name: node.name,
+      role: node.role,
+      layers: node.layers,
+      backend: node.backend,
+      threads: node.threads,
+      busy_fraction: round(node.busyFraction, 4),
+      compute_ms_per_token: round(node.computeMsPerToken, 4),
+      bytes_sent_per_token: round(node.bytesSentPerToken, 1),
+      weight_bytes: node.weightBytes,
+      kv_bytes: node.kvBytes,
+      rss_bytes: node.rssBytes,
+      weight_bytes_received: node.weightBytesReceived,
+    })),
+  };
+}
+
+/** The table that ends a run. */
+export function summaryText(summary: Summary): string {
+  const { tokens, seconds, tokensPerSecond, promptTokensPerSecond, timeToFirstTokenMs, seed } = summary;
+  const first = `\n${summary.model}: ${tokens} tokens in ${seconds.toFixed(1)} s, ${
+    tokensPerSecond.toFixed(1)
+  } tokens/s; prompts ${promptTokensPerSecond.toFixed(1)} tokens/s; first token after ${
+    Math.round(timeToFirstTokenMs)
+  } ms${seed === null ? "" : `; seed ${seed}`}`;
+  const rows = summary.nodes.map((node) => [
+    node.name,
+    node.role,
+    formatLayers(node.layers),
+    node.backend,
+    formatShare(node.busyFraction),
+    `${node.computeMsPerToken.toFixed(1)} ms`,
+    formatBytes(node.weightBytes),
+    formatBytes(node.kvBytes),
+    formatBytes(node.rssBytes),
+    formatBytes(node.bytesSentPerToken),
+    formatBytes(node.weightBytesReceived),
+  ]);
+  const header = [
+    "node",
+    "role",
+    "layers",
+    "backend",
+    "busy",
+    "compute/token",
+    "weights",
+    "KV",
+    "memory",
+    "sent/token",
+    "weights received",
+  ];
+  return `${first}\n\n${renderTable(header, rows)}`;
+}
+
+function round(value: number, digits: number): number {
+  return Number(value.toFixed(digits));
+}

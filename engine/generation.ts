@@ -1,0 +1,122 @@
+/** One prompt and its answer as text: between token ids in the ring and the people who read. */
+import { MdiError } from "../wasm/error.ts";
+import { AsyncQueue } from "./async_queue.ts";
+import type { FinishReason } from "./ring/sample.ts";
+import type { RingDriver, Turn, TurnRequest } from "./ring/driver.ts";
+import { createSampler } from "./text/sampler.ts";
+import type { SamplingOptions } from "./text/sampling_options.ts";
+import { createTextPipe } from "./text/text_pipe.ts";
+import type { Tokenizer } from "./text/tokenizer.ts";
+
+/** One generated token. */
+export interface Piece {
+  /** Its id. */
+  id: number;
+  /** The text that it made certain; may be empty. */
+  text: string;
+}
+
+/** What one prompt came to. */
+export interface GenerationResult {
+  /** The generated text: that of all pieces. */
+  text: string;
+  /** The generated ids, the end token included. */
+  ids: number[];
+  finishReason: FinishReason;
+  promptTokens: number;
+  /** Milliseconds from the submission to the first token; null where there was none. */
+  firstTokenMs: number | null;
+}
+
+/** An answer under way: iterate over its pieces, or wait for the whole. */
+export interface Generation extends AsyncIterable<Piece> {
+  /** Settles when it has ended. */
+  readonly result: Promise<GenerationResult>;
+  /** Ends it now; the result says "cancel". */
+  cancel(): void;
+}
+
+/** What a generation needs, everything decided. */
+export interface GenerationRequest {
+  prompt: readonly number[];
+  maxTokens: number;
+  sampling: SamplingOptions;
+  stop: readonly string[];
+  endTokens: readonly number[];
+  signal?: AbortSignal | undefined;
+}
+
+/** Told what a generation did, for the summary. */
+export interface GenerationObserver {
+  submitted(promptTokens: number): void;
+  token(first: boolean): void;
+  /** It ended; `silent` where it had no token. */
+  ended(silent: boolean): void;
+}
+
+/**
+ * Starts a generation.
+ * @param begin gives the request to the driver: a new sample, or a chat's next turn.
+ * @throws what `begin` throws; cancelled where the signal is aborted already.
+ */
+export function startGeneration(
+  driver: RingDriver,
+  tokenizer: Tokenizer,
+  request: GenerationRequest,
+  observer: GenerationObserver,
+  begin: (turn: TurnRequest) => Turn,
+): Generation {
+  const { signal, prompt } = request;
+  if (signal?.aborted) throw new MdiError("cancelled", "Cancelled by the caller", { cause: signal.reason });
+  const pieces = new AsyncQueue<Piece>();
+  const pipe = createTextPipe(tokenizer, request.stop);
+  const sampler = createSampler(request.sampling);
+  const start = performance.now();
+  let text = "";
+  let firstTokenMs: number | null = null;
+
+  const turn = begin({
+    prompt,
+    limit: request.maxTokens,
+    endTokens: request.endTokens,
+    draw: (logits, ids) => sampler.sample(logits, ids),
+    accept(id, last) {
+      observer.token(firstTokenMs === null);
+      firstTokenMs ??= performance.now() - start;
+      const pushed = last && request.endTokens.includes(id)
+        ? { text: "", stopped: false }
+        : pipe.push(id);
+      const piece = pushed.text + (last && !pushed.stopped ? pipe.flush() : "");
+      text += piece;
+      pieces.push({ id, text: piece });
+      return pushed.stopped;
+    },
+  });
+  observer.submitted(prompt.length);
+  const cancel = () => driver.stop(turn.sample);
+  signal?.addEventListener("abort", cancel, { once: true });
+  const result = turn.result.then(({ finish, ids }) => {
+    pieces.end();
+    return { text, ids, finishReason: finish, promptTokens: prompt.length, firstTokenMs };
+  }, (error) => {
+    pieces.end(error);
+    throw error;
+  }).finally(() => {
+    signal?.removeEventListener("abort", cancel);
+    observer.ended(firstTokenMs === null);
+  });
+  result.catch(() => {}); // the iteration sees it too; nobody has to look at both
+  return {
+    result,
+    cancel,
+    async *[Symbol.asyncIterator]() {
+      let whole = false;
+      try {
+        yield* pieces;
+        whole = true;
+      } finally {
+        if (!whole) cancel(); // the reader left early
+      }
+    },
+  };
+}

@@ -1,0 +1,113 @@
+/** For tests: a source's blocks written to a temporary directory and loaded as one whole stage. */
+import { join } from "node:path";
+import { toBinary } from "@bufbuild/protobuf";
+import { ModelProtoSchema } from "../../../wasm/gen/onnx/onnx_pb.ts";
+import { createSession } from "../../../wasm/ort/runtime.ts";
+import { loadOrtStage } from "../../../wasm/ort/stage.ts";
+import type { BlockFile, Stage } from "../../../wasm/stage.ts";
+import { type BlockLayout, planBlock } from "../block_writer.ts";
+import type { ModelSource } from "../types.ts";
+import { GraphBuilder } from "./graph_builder.ts";
+
+// ONNX Runtime keeps a message port for the life of the process once it has started: start it outside of
+// any test, or the first test that computes is said to leak it.
+await startOnnxRuntime();
+
+async function startOnnxRuntime(): Promise<void> {
+  const graph = new GraphBuilder("nothing");
+  graph.node("Identity", "y", [graph.input("x", "FLOAT", [1])]);
+  graph.output("y", "FLOAT", [1]);
+  const session = await createSession("nothing", toBinary(ModelProtoSchema, graph.build().model), []);
+  await session.release();
+}
+
+/** Writes all blocks of a source into a directory. */
+export async function writeBlocks(source: ModelSource, directory: string): Promise<BlockFile[]> {
+  const layouts = new Map<string, BlockLayout>();
+  const files: BlockFile[] = [];
+  for await (const recipe of source.blocks()) {
+    const plan = planBlock(recipe, layouts);
+    layouts.set(recipe.name, plan.layout);
+    const path = join(directory, `${recipe.name}.block`);
+    using file = await Deno.open(path, { write: true, createNew: true });
+    let bytes = 0;
+    for await (const chunk of plan.chunks()) {
+      for (let at = 0; at < chunk.length;) at += await file.write(chunk.subarray(at));
+      bytes += chunk.length;
+    }
+    if (bytes !== plan.bytes) throw new Error(`${recipe.name}: ${bytes} bytes, planned ${plan.bytes}`);
+    files.push({ name: recipe.name, path });
+  }
+  return files;
+}
+
+/** A model as one stage. */
+export class LoadedSource implements AsyncDisposable {
+  readonly stage: Stage;
+  readonly #vocab: number;
+
+  private constructor(stage: Stage, vocab: number) {
+    this.stage = stage;
+    this.#vocab = vocab;
+  }
+
+  /** Writes, loads, and removes the files again. */
+  static async load(source: ModelSource): Promise<LoadedSource> {
+    const directory = await Deno.makeTempDir();
+    try {
+      const { layers, hidden, vocab } = source.config;
+      const stage = await loadOrtStage({
+        model: source.name,
+        range: { embed: true, layers: [0, layers - 1], head: true },
+        blocks: await writeBlocks(source, directory),
+        dModel: hidden,
+        vocab,
+        memoryBytes: null,
+      });
+      return new LoadedSource(stage, vocab);
+    } finally {
+      await Deno.remove(directory, { recursive: true });
+    }
+  }
+
+  /** Logits [ids, vocab] of a prompt, computed in one chunk with a fresh cache. */
+  async logits(ids: number[]): Promise<Float32Array> {
+    this.stage.open(0, ids.length);
+    const rows = await this.#forward(ids, 0);
+    const logits = await this.stage.logits(rows);
+    this.stage.release(0);
+    return logits;
+  }
+
+  /** The likeliest `count` next tokens, one after another. */
+  async greedy(prompt: number[], count: number): Promise<number[]> {
+    this.stage.open(0, prompt.length + count);
+    const out: number[] = [];
+    let next = prompt;
+    for (let position = 0; out.length < count;) {
+      const rows = await this.#forward(next, position);
+      position += next.length;
+      const logits = await this.stage.logits(rows.slice(-rows.length / next.length));
+      next = [logits.indexOf(logits.reduce((a, b) => Math.max(a, b)))];
+      out.push(next[0]!);
+    }
+    this.stage.release(0);
+    return out;
+  }
+
+  /** Number of token ids. */
+  get vocab(): number {
+    return this.#vocab;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stage[Symbol.asyncDispose]();
+  }
+
+  async #forward(ids: number[], position: number): Promise<Float32Array> {
+    return await this.stage.forward({
+      segments: [{ sample: 0, position, rows: ids.length }],
+      ids: Int32Array.from(ids),
+    });
+  }
+}

@@ -1,0 +1,207 @@
+/**
+ * A ring under a virtual clock for the scheduler's tests: nodes that compute one message after
+ * another, links that keep order. It carries out the scheduler's actions and refuses what a real
+ * node would: rows at a wrong position, a cache that is unknown, open twice, full or too big.
+ */
+import { assert, assertEquals } from "@std/assert";
+import type { FrameSegment, RingAction, RingEvent, SchedulerConfig } from "./schedule.ts";
+import { createScheduler } from "./scheduler.ts";
+import { VirtualClock } from "./virtual_clock.ts";
+
+/** What a ring is modelled by. Times are in ms. */
+export interface VirtualRingOptions {
+  config: SchedulerConfig;
+  /** Time of embed and layers over a frame's rows at a node. */
+  forwardMs: (node: number, rows: number) => number;
+  /** Time of head over rows, at the starter. */
+  headMs: (rows: number) => number;
+  /** Time of one message on a link. */
+  latencyMs: () => number;
+  /** In a ring of one: whether `returned` comes before `computed`. */
+  returnedFirst?: boolean;
+  /**
+   * A row of the sample went to head. Returns what draws its token and tells whether the sample ended
+   * with it; the turn may be over by then.
+   */
+  onHead: (sample: number) => () => boolean;
+  /** Called with every action, before it is carried out. */
+  onAction: (action: RingAction) => void;
+}
+
+type CacheAction = RingAction & { type: "open" | "truncate" | "release" };
+type Message = CacheAction | (RingAction & { type: "compute" });
+
+/** One node: a queue, worked off one by one, and the caches. */
+class VirtualNode {
+  busyMs = 0;
+  readonly #clock: VirtualClock;
+  readonly #kvTokens: number;
+  readonly #caches = new Map<number, { capacity: number; length: number }>();
+  readonly #jobs: { ms: number; done: () => void }[] = [];
+
+  constructor(clock: VirtualClock, kvTokens: number) {
+    this.#clock = clock;
+    this.#kvTokens = kvTokens;
+  }
+
+  get empty(): boolean {
+    return this.#caches.size === 0 && this.#jobs.length === 0;
+  }
+
+  run(ms: number, done: () => void): void {
+    this.#jobs.push({ ms, done });
+    if (this.#jobs.length === 1) this.#next();
+  }
+
+  #next(): void {
+    const job = this.#jobs[0];
+    if (job === undefined) return;
+    this.#clock.after(job.ms, () => {
+      this.busyMs += job.ms;
+      this.#jobs.shift();
+      this.#next();
+      job.done();
+    });
+  }
+
+  change(action: CacheAction): void {
+    const cache = this.#caches.get(action.sample);
+    if (action.type === "open") {
+      assert(cache === undefined, `cache ${action.sample} is opened twice`);
+      this.#caches.set(action.sample, { capacity: action.capacity, length: 0 });
+      const used = [...this.#caches.values()].reduce((sum, { capacity }) => sum + capacity, 0);
+      assert(used <= this.#kvTokens, `${used} tokens of ${this.#kvTokens} are used`);
+      return;
+    }
+    if (cache === undefined) throw new Error(`${action.type} of unknown cache ${action.sample}`);
+    if (action.type === "release") {
+      this.#caches.delete(action.sample);
+    } else {
+      assert(action.length < cache.length, "a truncate shortens");
+      cache.length = action.length;
+    }
+  }
+
+  append(segments: readonly FrameSegment[]): void {
+    for (const { sample, position, rows } of segments) {
+      const cache = this.#caches.get(sample);
+      if (cache === undefined) throw new Error(`rows of unknown cache ${sample}`);
+      assertEquals(position, cache.length, `rows of sample ${sample} are not contiguous`);
+      cache.length += rows;
+      assert(cache.length <= cache.capacity, `cache ${sample} is full`);
+    }
+  }
+}
+
+/** The ring and its driver. */
+export class VirtualRing {
+  readonly clock = new VirtualClock();
+  readonly nodes: VirtualNode[];
+  /** Steps that the scheduler took. */
+  steps = 0;
+  /** Frames in the ring now. */
+  frames = 0;
+  readonly scheduler;
+  readonly #options: VirtualRingOptions;
+  readonly #events: RingEvent[] = [];
+  /** When the last message on the link from a node arrives: links keep order. */
+  readonly #arrival: number[];
+  #stepping = false;
+  #computing = false;
+
+  constructor(options: VirtualRingOptions) {
+    const { nodes, kvTokens } = options.config;
+    this.#options = options;
+    this.nodes = Array.from({ length: nodes }, () => new VirtualNode(this.clock, kvTokens));
+    this.#arrival = new Array(nodes).fill(0);
+    this.scheduler = createScheduler(options.config);
+  }
+
+  /** Nothing is left of any sample, anywhere. */
+  get empty(): boolean {
+    return this.frames === 0 && !this.#computing && this.nodes.every((node) => node.empty);
+  }
+
+  /** Hands an event to the scheduler and carries out its actions. */
+  tell(event: RingEvent): void {
+    this.#events.push(event);
+    if (this.#stepping) return;
+    this.#stepping = true;
+    for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
+      this.steps++;
+      for (const action of this.scheduler.step(next)) this.#carryOut(action);
+    }
+    this.#stepping = false;
+  }
+
+  #carryOut(action: RingAction): void {
+    this.#options.onAction(action);
+    const starter = this.nodes[0]!;
+    switch (action.type) {
+      case "open":
+      case "truncate":
+      case "release":
+        assert(!this.#computing, "a cache change overtakes a frame");
+        starter.change(action);
+        this.#send(0, action);
+        break;
+      case "compute":
+        assert(!this.#computing, "one compute at a time");
+        this.#computing = true;
+        this.frames++;
+        starter.run(this.#options.forwardMs(0, rowsOf(action.segments)), () => {
+          starter.append(action.segments);
+          this.#computing = false;
+          const sendFirst = this.nodes.length > 1 || this.#options.returnedFirst;
+          if (sendFirst) this.#send(0, action);
+          this.tell({ type: "computed" });
+          if (!sendFirst) this.#send(0, action);
+        });
+        break;
+      case "head": {
+        const draws = action.rows.map(({ sample }) => ({
+          sample,
+          draw: this.#options.onHead(sample),
+        }));
+        starter.run(this.#options.headMs(draws.length), () => {
+          const ended = draws.filter(({ draw }) => draw()).map(({ sample }) => sample);
+          this.tell({ type: "drawn", ended });
+        });
+        break;
+      }
+      case "finish":
+      case "reject":
+    }
+  }
+
+  #send(from: number, message: Message): void {
+    const to = (from + 1) % this.nodes.length;
+    if (this.nodes.length === 1) return this.#home(message);
+    const now = this.clock.now();
+    const arrival = Math.max(this.#arrival[from]!, now + this.#options.latencyMs());
+    this.#arrival[from] = arrival;
+    this.clock.after(arrival - now, () => to === 0 ? this.#home(message) : this.#pass(to, message));
+  }
+
+  #pass(index: number, message: Message): void {
+    const node = this.nodes[index]!;
+    const frame = message.type === "compute";
+    const ms = frame ? this.#options.forwardMs(index, rowsOf(message.segments)) : 0;
+    node.run(ms, () => {
+      if (frame) node.append(message.segments);
+      else node.change(message);
+      this.#send(index, message);
+    });
+  }
+
+  #home(message: Message): void {
+    if (message.type !== "compute") return;
+    assertEquals(this.scheduler.expected, message.segments);
+    this.frames--;
+    this.tell({ type: "returned" });
+  }
+}
+
+function rowsOf(segments: readonly FrameSegment[]): number {
+  return segments.reduce((sum, { rows }) => sum + rows, 0);
+}

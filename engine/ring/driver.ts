@@ -1,0 +1,367 @@
+/**
+ * The starter's loop: it tells the scheduler what happened and does what the scheduler answers, with
+ * the stage of this node, the link to the next one and the link from the last one.
+ *
+ *     scheduler --compute--> stage.forward --> link ... ring ... link --returned--> scheduler
+ *     scheduler --head-----> stage.logits  --> sampler --> accept --drawn--> scheduler
+ *
+ * In a ring of one the frame returns as soon as it is computed. All methods are called on one thread;
+ * nothing here waits without a frame being under way.
+ */
+import { MdiError } from "../../wasm/error.ts";
+import type { Stage } from "../../wasm/stage.ts";
+import { type FinishReason, Sample } from "./sample.ts";
+import { type FrameMessage, type MessageSender, type RingMessage, wantedRows } from "./message.ts";
+import type { FrameSegment, HeadRow, RingAction, RingEvent, Scheduler } from "./schedule.ts";
+
+/** The ring beyond this node. */
+export interface RingPort extends MessageSender {
+  /** What comes back from the last node. */
+  readonly input: AsyncIterable<RingMessage>;
+}
+
+/** What a driver is made from. */
+export interface DriverOptions {
+  stage: Stage;
+  scheduler: Scheduler;
+  /** Absent in a ring of one. */
+  port?: RingPort;
+  epoch: number;
+  dModel: number;
+  vocab: number;
+}
+
+/** One turn of one sample. */
+export interface TurnRequest {
+  /** Token ids of the whole prompt; at least one. */
+  prompt: ArrayLike<number>;
+  /** Tokens generated at most. */
+  limit: number;
+  /** Token ids that end it. */
+  endTokens: readonly number[];
+  /** Draws a token from logits [vocab], given all ids so far. */
+  draw(logits: Float32Array, ids: Int32Array): number;
+  /**
+   * Told every drawn id, and whether the sample ends with it.
+   * @returns whether it is to stop with it all the same (a stop string).
+   */
+  accept(id: number, last: boolean): boolean;
+}
+
+/** What one turn came to. */
+export interface TurnResult {
+  finish: FinishReason;
+  /** The generated ids, the end token included. */
+  ids: number[];
+}
+
+/** A first turn; a chat says how much its caches are to hold over all turns. */
+export interface SubmitRequest extends TurnRequest {
+  /**
+   * Tokens that the caches must hold.
+   *
+   * @default {prompt and limit}
+   */
+  capacity?: number;
+  /** Whether the sample pauses at its end and can be continued. */
+  keep?: boolean;
+}
+
+/** A turn under way. */
+export interface Turn {
+  /** The sample's id in the ring. */
+  readonly sample: number;
+  /** Settles when it has ended; rejects where the ring fails. */
+  readonly result: Promise<TurnResult>;
+}
+
+interface Running {
+  sample: Sample;
+  capacity: number;
+  request: TurnRequest;
+  settle: PromiseWithResolvers<TurnResult>;
+}
+
+/** Totals since the start. */
+export interface DriverCounters {
+  /** Milliseconds in draw and accept. */
+  samplingMs: number;
+  /** Milliseconds in which the starter waited for a credit of the next node. */
+  sendMs: number;
+}
+
+/** Runs samples through the ring. */
+export class RingDriver {
+  /** Totals since the start. */
+  readonly counters: DriverCounters = { samplingMs: 0, sendMs: 0 };
+  /** Settles when the driver can do nothing more: with the reason, or undefined where it was closed. */
+  readonly ended: Promise<Error | undefined>;
+  #end: (reason: Error | undefined) => void;
+  #options: DriverOptions;
+  #running = new Map<number, Running>();
+  #nextSample = 0;
+  #failure: Error | undefined;
+  /** Messages to the next node leave in the order they are given. */
+  #sending: Promise<void> = Promise.resolve();
+  #heads: Promise<void> = Promise.resolve();
+  #paused = new Map<number, Running>();
+
+  /** Makes a driver and starts to listen to the ring. */
+  constructor(options: DriverOptions) {
+    const ended = Promise.withResolvers<Error | undefined>();
+    this.ended = ended.promise;
+    this.#end = ended.resolve;
+    this.#options = options;
+    if (options.port) {
+      this.#receive(options.port.input).catch((error) => this.fail(error));
+    }
+  }
+
+  /**
+   * Takes a sample in.
+   * @throws {MdiError} busy, memory, or what ended the ring.
+   */
+  submit(request: SubmitRequest): Turn {
+    const id = this.#nextSample++;
+    const sample = new Sample({
+      id,
+      prompt: request.prompt,
+      limit: request.limit,
+      endTokens: request.endTokens,
+    });
+    const capacity = request.capacity ?? sample.capacity;
+    const keep = request.keep ?? false;
+    return this.#begin(sample, capacity, request, {
+      type: "submit",
+      sample: id,
+      tokens: sample.promptLength,
+      capacity,
+      keep,
+    });
+  }
+
+  /**
+   * Starts the next turn of a paused sample: rows start where its ids first differ.
+   * @throws {MdiError} busy, or what ended the ring.
+   */
+  continue(id: number, request: TurnRequest): Turn {
+    const paused = this.#paused.get(id);
+    if (!paused) throw new RangeError(`Cannot continue sample ${id}: it is not paused`);
+    const { sample, capacity } = paused;
+    const length = sample.nextTurn(request.prompt, request.limit);
+    return this.#begin(sample, capacity, request, {
+      type: "continue",
+      sample: id,
+      length,
+      tokens: sample.promptLength,
+    });
+  }
+
+  /** Ends a turn now; a kept sample pauses, another one goes. */
+  stop(id: number): void {
+    if (this.#failure) return;
+    this.#running.get(id)?.sample.end("cancel");
+    this.#step({ type: "stop", sample: id });
+  }
+
+  /** Ends a sample now and frees its caches, paused or not. */
+  cancel(id: number): void {
+    this.#paused.delete(id);
+    if (this.#failure) return;
+    this.#running.get(id)?.sample.end("cancel");
+    this.#step({ type: "cancel", sample: id });
+  }
+
+  /** Ends the driver: everything under way rejects with the reason. */
+  fail(reason: Error): void {
+    if (this.#failure) return;
+    this.#failure = reason;
+    for (const { settle } of this.#running.values()) settle.reject(reason);
+    this.#running.clear();
+    this.#end(reason);
+  }
+
+  #begin(sample: Sample, capacity: number, request: TurnRequest, event: RingEvent): Turn {
+    if (this.#failure) throw this.#failure;
+    const settle = Promise.withResolvers<TurnResult>();
+    settle.promise.catch(() => {}); // whoever awaits it sees it; nobody has to
+    const running: Running = { sample, capacity, request, settle };
+    this.#running.set(sample.id, running);
+    this.#paused.delete(sample.id);
+    const rejected = this.#step(event);
+    if (rejected) {
+      this.#running.delete(sample.id);
+      if (event.type === "continue") this.#paused.set(sample.id, running);
+      throw rejected;
+    }
+    return { sample: sample.id, result: settle.promise };
+  }
+
+  /** Tells the scheduler and does what it answers. Returns the error of a rejected submit. */
+  #step(event: RingEvent): MdiError | undefined {
+    let rejected: MdiError | undefined;
+    for (const action of this.#options.scheduler.step(event)) {
+      if (action.type === "reject") rejected = action.error;
+      else this.#act(action);
+    }
+    return rejected;
+  }
+
+  #act(action: Exclude<RingAction, { type: "reject" }>): void {
+    const { stage } = this.#options;
+    switch (action.type) {
+      case "open":
+        stage.open(action.sample, action.capacity);
+        this.#cache(action.sample, 0, action.capacity);
+        break;
+      case "truncate":
+        stage.truncate(action.sample, action.length);
+        this.#cache(action.sample, action.length, this.#running.get(action.sample)!.capacity);
+        break;
+      case "release":
+        stage.release(action.sample);
+        this.#cache(action.sample, 0, 0);
+        break;
+      case "compute":
+        this.#compute(action.segments).catch((error) => this.fail(error));
+        break;
+      case "head":
+        throw new TypeError("Cannot run head: no frame came back");
+      case "finish":
+        this.#finish(action.sample, action.kept);
+        break;
+    }
+  }
+
+  #cache(sample: number, length: number, capacity: number): void {
+    this.#send({ kind: "cache", epoch: this.#options.epoch, sample, length, capacity })
+      .catch((error) => this.fail(error));
+  }
+
+  /** Gives a message to the next node after those before it. */
+  #send(message: RingMessage): Promise<void> {
+    const { port } = this.#options;
+    if (!port) return Promise.resolve();
+    const sent = this.#sending.then(async () => {
+      const start = performance.now();
+      await port.send(message);
+      this.counters.sendMs += performance.now() - start;
+    });
+    this.#sending = sent.catch(() => {});
+    return sent;
+  }
+
+  async #compute(segments: readonly FrameSegment[]): Promise<void> {
+    const { stage, port, epoch, dModel } = this.#options;
+    const ids = this.#rowIds(segments);
+    const hidden = await stage.forward({ segments: [...segments], ids });
+    if (this.#failure) return;
+    const frame: FrameMessage = { kind: "frame", epoch, segments: [...segments], hidden };
+    if (port) {
+      await this.#send(frame);
+      if (!this.#failure) this.#step({ type: "computed" });
+      return;
+    }
+    this.#returned({ ...frame, hidden: wantedRows(segments, hidden, dModel) });
+    this.#step({ type: "computed" });
+  }
+
+  /** The token ids of a frame's rows; rows of a sample that has gone meanwhile are 0. */
+  #rowIds(segments: readonly FrameSegment[]): Int32Array {
+    const ids = new Int32Array(segments.reduce((sum, segment) => sum + segment.rows, 0));
+    let row = 0;
+    for (const { sample, position, rows } of segments) {
+      const running = this.#running.get(sample);
+      if (running) ids.set(running.sample.ids(position, position + rows), row);
+      row += rows;
+    }
+    return ids;
+  }
+
+  async #receive(input: AsyncIterable<RingMessage>): Promise<void> {
+    for await (const message of input) {
+      if (this.#failure) return;
+      if (message.kind === "frame") this.#returned(message);
+    }
+    this.fail(new MdiError("peer_lost", "The ring was closed by its last node"));
+  }
+
+  #returned(frame: FrameMessage): void {
+    const expected = this.#options.scheduler.expected;
+    if (!expected || !sameSegments(expected, frame.segments)) {
+      throw new MdiError(
+        "protocol",
+        `Cannot take the frame that came back: it holds ${describe(frame.segments)}, not ${
+          describe(expected ?? [])
+        }`,
+      );
+    }
+    for (const action of this.#options.scheduler.step({ type: "returned" })) {
+      if (action.type !== "head") {
+        if (action.type !== "reject") this.#act(action);
+        continue;
+      }
+      const { rows } = action;
+      this.#heads = this.#heads.then(() => this.#head(rows, frame.hidden))
+        .catch((error) => this.fail(error));
+    }
+  }
+
+  async #head(rows: readonly HeadRow[], hidden: Float32Array): Promise<void> {
+    if (this.#failure) return;
+    const { stage, dModel, vocab } = this.#options;
+    const wanted = rows.length * dModel === hidden.length
+      ? hidden
+      : new Float32Array(rows.length * dModel);
+    if (wanted !== hidden) {
+      rows.forEach(({ row }, i) =>
+        wanted.set(hidden.subarray(row * dModel, (row + 1) * dModel), i * dModel)
+      );
+    }
+    const logits = await stage.logits(wanted);
+    if (this.#failure) return;
+    const start = performance.now();
+    const ended: number[] = [];
+    rows.forEach(({ sample: id }, i) => {
+      const running = this.#running.get(id);
+      // A sample that was stopped while its row was in head draws no more.
+      if (!running || running.sample.finish !== null) return;
+      const { sample, request } = running;
+      const token = request.draw(logits.subarray(i * vocab, (i + 1) * vocab), sample.ids());
+      const last = sample.append(token) !== null;
+      if (request.accept(token, last)) sample.end("stop");
+      if (sample.finish !== null) ended.push(id);
+    });
+    this.counters.samplingMs += performance.now() - start;
+    this.#step({ type: "drawn", ended });
+  }
+
+  #finish(id: number, kept: boolean): void {
+    const running = this.#running.get(id);
+    if (!running) return;
+    this.#running.delete(id);
+    if (kept) this.#paused.set(id, running);
+    const { sample, settle } = running;
+    // The scheduler ends a sample by itself only where its cache is full.
+    sample.end("length");
+    settle.resolve({ finish: sample.finish!, ids: Array.from(sample.ids(sample.promptLength)) });
+  }
+}
+
+function sameSegments(
+  a: readonly FrameSegment[],
+  b: readonly FrameMessage["segments"][number][],
+): boolean {
+  return a.length === b.length && a.every((segment, i) => {
+    const other = b[i]!;
+    return segment.sample === other.sample && segment.position === other.position &&
+      segment.rows === other.rows && segment.wanted === other.wanted;
+  });
+}
+
+function describe(segments: readonly { sample: number; position: number; rows: number }[]): string {
+  return segments.map(({ sample, position, rows }) =>
+    `${rows} rows of sample ${sample} at ${position}`
+  )
+    .join(", ") || "nothing";
+}

@@ -1,0 +1,120 @@
+/** How much of a disk a store takes, and by what. */
+import { join } from "node:path";
+import type { Manifest } from "../model/types.ts";
+import { namesIn, removeIfThere, statOf } from "./disk.ts";
+import { isHash, type StoreLayout } from "./layout.ts";
+import { tryLock } from "./lock.ts";
+import { pinned } from "./pin.ts";
+import {
+  type ImportRecord,
+  imports,
+  manifestIds,
+  manifestPath,
+  pulledPath,
+  type PulledRecord,
+  readManifest,
+  readPulled,
+} from "./records.ts";
+
+const HOUR_MS = 3_600_000;
+/** A partial file that could be resumed is kept this long. */
+const RESUME_MS = 7 * 24 * HOUR_MS;
+
+/** A directory of `models/`. */
+export interface PulledUsage {
+  /** Undefined where the files are not whole. */
+  record: PulledRecord | undefined;
+  /** Bytes of all that lies in it. */
+  bytes: number;
+  lastUsed: Date;
+}
+
+/** All that a store holds at one moment. */
+export interface Usage {
+  /** Bytes of each block and text asset, by hash. */
+  blocks: Map<string, number>;
+  /** By id. */
+  manifests: Map<string, { manifest: Manifest; lastUsed: Date }>;
+  /** By import key. */
+  imports: Map<string, ImportRecord>;
+  /** By the directory's name. */
+  pulled: Map<string, PulledUsage>;
+  /** What living processes use. */
+  pinned: Set<string>;
+}
+
+/** The key that pins a directory of `models/`. */
+export function pulledPin(dir: string): string {
+  return `models/${dir}`;
+}
+
+/** All hashes that a manifest refers to. */
+export function hashesOf(manifest: Manifest): string[] {
+  return [...manifest.blocks.map((block) => block.hash), manifest.textHash];
+}
+
+/** Looks at all that a store holds. The caller holds the store's lock where it acts on the answer. */
+export async function usageOf(layout: StoreLayout): Promise<Usage> {
+  const manifests: Usage["manifests"] = new Map();
+  for (const id of await manifestIds(layout)) {
+    const manifest = await readManifest(layout, id);
+    const lastUsed = (await statOf(manifestPath(layout, id)))?.mtime ?? new Date(0);
+    if (manifest) manifests.set(id, { manifest, lastUsed });
+  }
+  const pulled: Usage["pulled"] = new Map();
+  for (const dir of await namesIn(layout.models)) {
+    const info = await statOf(pulledPath(layout, dir)) ?? await statOf(join(layout.models, dir));
+    pulled.set(dir, {
+      record: await readPulled(layout, dir),
+      bytes: await treeBytes(join(layout.models, dir)),
+      lastUsed: info?.mtime ?? new Date(0),
+    });
+  }
+  return {
+    blocks: await storedBlocks(layout),
+    manifests,
+    imports: await imports(layout),
+    pulled,
+    pinned: await pinned(layout),
+  };
+}
+
+/** Sizes in bytes of all content-addressed files, by hash. */
+export async function storedBlocks(layout: StoreLayout): Promise<Map<string, number>> {
+  const blocks = new Map<string, number>();
+  for (const prefix of await namesIn(layout.blocks)) {
+    for (const name of await namesIn(join(layout.blocks, prefix))) {
+      const info = isHash(name) ? await statOf(join(layout.blocks, prefix, name)) : undefined;
+      if (info?.isFile) blocks.set(name, info.size);
+    }
+  }
+  return blocks;
+}
+
+/** Bytes that blocks and pulled files take. */
+export async function storedBytes(layout: StoreLayout): Promise<number> {
+  return await treeBytes(layout.blocks) + await treeBytes(layout.models);
+}
+
+async function treeBytes(path: string): Promise<number> {
+  const info = await statOf(path);
+  if (info === undefined) return 0;
+  if (!info.isDirectory) return info.size;
+  let bytes = 0;
+  for (const name of await namesIn(path)) bytes += await treeBytes(join(path, name));
+  return bytes;
+}
+
+/** Removes what processes left in `tmp/` that ended without tidying. */
+export async function sweepTmp(layout: StoreLayout): Promise<void> {
+  for (const name of await namesIn(layout.tmp)) {
+    const path = join(layout.tmp, name);
+    const info = await statOf(path);
+    const keepMs = isHash(name.replace(/\.part$/, "")) ? RESUME_MS : 24 * HOUR_MS;
+    if (!info?.mtime || Date.now() - info.mtime.getTime() < keepMs) continue;
+    const lock = info.isFile ? await tryLock(path) : undefined;
+    if (info.isFile && lock === undefined) continue;
+    await removeIfThere(path);
+    lock?.close();
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * The one place where an MdiError becomes a ConnectError and a ConnectError an MdiError. The code's name
+ * travels as metadata; the Connect code is for tools that know nothing of mdi.
+ */
+import { Code, ConnectError } from "@connectrpc/connect";
+import { MdiError, type MdiErrorCode, messageOf } from "../wasm/error.ts";
+
+/** Metadata key of the MdiError code. */
+const CODE_KEY = "mdi-code";
+/** Longest message, in characters, that is sent or taken. */
+const MAX_MESSAGE = 1024;
+
+const CONNECT_CODES: Readonly<Record<MdiErrorCode, Code>> = {
+  model_missing: Code.NotFound,
+  model_corrupt: Code.DataLoss,
+  model_unsupported: Code.Unimplemented,
+  context_exceeded: Code.OutOfRange,
+  address_in_use: Code.AlreadyExists,
+  peer_unreachable: Code.Unavailable,
+  peer_lost: Code.Aborted,
+  protocol: Code.InvalidArgument,
+  refused_token: Code.Unauthenticated,
+  refused_version: Code.FailedPrecondition,
+  busy: Code.ResourceExhausted,
+  memory: Code.ResourceExhausted,
+  disk: Code.ResourceExhausted,
+  cancelled: Code.Canceled,
+  internal: Code.Internal,
+};
+
+/**
+ * What a Connect code means where no mdi code came with it: then Connect itself, or the connection,
+ * failed. Which code a broken connection gives varies, so all but the plain ones mean that it is lost.
+ */
+const BARE_CODES: Readonly<Partial<Record<Code, MdiErrorCode>>> = {
+  [Code.InvalidArgument]: "protocol",
+  [Code.OutOfRange]: "protocol",
+  [Code.ResourceExhausted]: "protocol",
+  [Code.Unimplemented]: "refused_version",
+  [Code.Unauthenticated]: "refused_token",
+  [Code.PermissionDenied]: "refused_token",
+  [Code.Unavailable]: "peer_unreachable",
+};
+
+/** Turns whatever a handler threw into what Connect sends. */
+export function toConnectError(error: unknown): ConnectError {
+  if (error instanceof ConnectError) return error;
+  const code: MdiErrorCode = error instanceof MdiError ? error.code : "internal";
+  return new ConnectError(
+    plainText(messageOf(error)),
+    CONNECT_CODES[code],
+    { [CODE_KEY]: code },
+    undefined,
+    error,
+  );
+}
+
+/**
+ * Turns whatever a call threw into an MdiError; one that is already an MdiError, or that has one as its
+ * cause, stays what it is.
+ * @param who the other side, for the message.
+ * @param options.signal the caller's signal: where it is aborted, the error is "cancelled".
+ */
+export function fromConnectError(
+  error: unknown,
+  who: string,
+  options: { signal?: AbortSignal | undefined } = {},
+): MdiError {
+  if (error instanceof MdiError) return error;
+  if (error instanceof ConnectError && error.cause instanceof MdiError) return error.cause;
+  const make = (code: MdiErrorCode, message: string) =>
+    new MdiError(code, message, { cause: error, details: { peer: who } });
+  if (options.signal?.aborted) return make("cancelled", `Cancelled a call to ${who}`);
+  if (!(error instanceof ConnectError)) {
+    return make("peer_lost", `Lost ${who}: ${plainText(messageOf(error))}`);
+  }
+  const reason = plainText(error.rawMessage) || "it gave no reason";
+  const named = error.metadata.get(CODE_KEY);
+  if (named !== null && isMdiErrorCode(named)) return make(named, `From ${who}: ${reason}`);
+  const code = BARE_CODES[error.code] ?? "peer_lost";
+  return make(code, code === "peer_lost" ? `Lost ${who}: ${reason}` : `From ${who}: ${reason}`);
+}
+
+/** Whether a word is one of the closed set of codes. */
+export function isMdiErrorCode(word: string): word is MdiErrorCode {
+  return Object.hasOwn(CONNECT_CODES, word);
+}
+
+/** Text from the wire, safe to print: no control or direction characters, at most 1,024 characters. */
+export function plainText(text: string): string {
+  const bounded = text.length > MAX_MESSAGE ? `${text.slice(0, MAX_MESSAGE - 1)}…` : text;
+  return bounded
+    .replace(/[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+/gu, " ")
+    .toWellFormed();
+}

@@ -1,0 +1,168 @@
+/**
+ * Brings the blocks that this node's store lacks, from the nodes of the ring that have them. A block
+ * comes in pieces of 128 kB, goes on where a broken attempt ended, and counts only when its hash is right.
+ */
+import { createClient } from "@connectrpc/connect";
+import { MdiError, messageOf } from "../wasm/error.ts";
+import { systemClock } from "../engine/clock.ts";
+import type { BlockEntry } from "../engine/model/types.ts";
+import type { Pin } from "../engine/store/pin.ts";
+import type { Store } from "../engine/store/store.ts";
+import { type Address, formatAddress } from "./address.ts";
+import { fromConnectError } from "./error.ts";
+import { Control } from "./gen/mdi/v1/control_pb.ts";
+import type { RingIdentity } from "./identity.ts";
+import { openSession, type Session } from "./session.ts";
+
+/** Attempts at one block before the node gives up, over all providers. */
+const ATTEMPTS = 4;
+/** Pause before the second attempt; doubled for each one after it. */
+const PAUSE_MS = 250;
+
+/** What {@linkcode fetchBlocks} needs. */
+export interface FetchOptions {
+  store: Store;
+  identity: RingIdentity | undefined;
+  /** Nodes that may have blocks, best first. */
+  providers: readonly Address[];
+  /** Keeps what came. */
+  pin: Pin;
+  signal: AbortSignal;
+  /** Told the bytes received so far, of all that are missing. */
+  onProgress(done: number, total: number): void;
+}
+
+/**
+ * Fetches every block that is missing.
+ * @returns bytes received.
+ * @throws {MdiError} disk, peer_unreachable, model_corrupt, cancelled
+ */
+export async function fetchBlocks(
+  blocks: readonly BlockEntry[],
+  options: FetchOptions,
+): Promise<number> {
+  const { store, pin, signal } = options;
+  await pin.add(...blocks.map((block) => block.hash));
+  const missing = await store.missing(blocks);
+  if (missing.length === 0) return 0;
+  const total = missing.reduce((sum, block) => sum + block.bytes, 0);
+  await store.ensureRoom(total, `${missing.length} blocks`);
+  await using providers = new Providers(options);
+  const holders = await providers.holders(missing);
+  let received = 0;
+  for (const block of missing) {
+    signal.throwIfAborted();
+    await fetchBlock(block, holders.get(block.hash)!, providers, options, (bytes) => {
+      received += bytes;
+      options.onProgress(received, total);
+    });
+  }
+  return received;
+}
+
+async function fetchBlock(
+  block: BlockEntry,
+  holders: readonly Address[],
+  providers: Providers,
+  options: FetchOptions,
+  onBytes: (bytes: number) => void,
+): Promise<void> {
+  const { store, pin, signal } = options;
+  let failure: unknown = new Error("no node of the ring has it");
+  for (let attempt = 0; attempt < ATTEMPTS && holders.length > 0; attempt++) {
+    if (attempt > 0) await systemClock.sleep(PAUSE_MS * 2 ** (attempt - 1), { signal });
+    const provider = holders[attempt % holders.length]!;
+    try {
+      await using writer = await store.writer(block.hash, block.bytes, { pin, signal });
+      for await (const piece of providers.fetch(provider, block.hash, writer.resumeOffset)) {
+        await writer.write(piece);
+        onBytes(piece.length);
+      }
+      await writer.commit();
+      return;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof MdiError && error.code === "disk") throw error;
+      failure = error;
+      providers.drop(provider);
+    }
+  }
+  const code = failure instanceof MdiError ? failure.code : "peer_unreachable";
+  throw new MdiError(
+    code,
+    `Cannot fetch block ${block.name} (${block.hash.slice(0, 12)}): ${messageOf(failure)}`,
+    {
+      cause: failure,
+      details: { block: block.name, hash: block.hash },
+    },
+  );
+}
+
+/** One connection to each provider, opened when it is first needed. */
+class Providers implements AsyncDisposable {
+  #options: FetchOptions;
+  #sessions = new Map<string, Session>();
+
+  constructor(options: FetchOptions) {
+    this.#options = options;
+  }
+
+  /** For each block the providers that have it, in the order given. */
+  async holders(blocks: readonly BlockEntry[]): Promise<Map<string, Address[]>> {
+    const { providers, signal } = this.#options;
+    const hashes = blocks.map((block) => block.hash);
+    const answers = await Promise.all(providers.map(async (address) => {
+      try {
+        const { present } = await this.#client(address).has({ hashes }, {
+          signal,
+          timeoutMs: 5000,
+        });
+        return present;
+      } catch {
+        signal.throwIfAborted();
+        return []; // it is asked for nothing then
+      }
+    }));
+    return new Map(
+      hashes.map((hash, i) => [hash, providers.filter((_, p) => answers[p]![i] === true)]),
+    );
+  }
+
+  /** A block's bytes from an offset on. */
+  async *fetch(address: Address, hash: string, offset: number): AsyncGenerator<Uint8Array> {
+    const ending = new AbortController();
+    const signal = AbortSignal.any([this.#options.signal, ending.signal]);
+    try {
+      const pieces = this.#client(address).fetch({ hash, offset: BigInt(offset) }, { signal });
+      for await (const { data } of pieces) yield data;
+    } catch (error) {
+      throw fromConnectError(error, formatAddress(address));
+    } finally {
+      ending.abort(); // leaving the loop does not end the call
+    }
+  }
+
+  /** Forgets a connection that failed. */
+  drop(address: Address): void {
+    const key = formatAddress(address);
+    this.#sessions.get(key)?.abort();
+    this.#sessions.delete(key);
+  }
+
+  #client(address: Address) {
+    const key = formatAddress(address);
+    let session = this.#sessions.get(key);
+    if (!session || session.error) {
+      const { identity, signal } = this.#options;
+      session = openSession(address, { identity, signal });
+      this.#sessions.set(key, session);
+    }
+    return createClient(Control, session.transport);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(
+      [...this.#sessions.values()].map((session) => session.close({ graceMs: 100 })),
+    );
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * The seam between the ring and the network: a link carries messages from a node to its successor, in
+ * order, as credits allow. Implementations: `link_connect.ts` (HTTP/2) and `link_memory.ts`; both run
+ * the contract test in `_link_contract.ts`.
+ *
+ * The receiver grants credits, the sender spends one a message. A slow receiver therefore halts its
+ * predecessor, and no queue grows beyond the window that the receiver chose.
+ */
+import type { MdiError } from "../wasm/error.ts";
+import type { FrameCodec } from "./frame.ts";
+
+/** Consecutive rows of one sample in a frame. */
+export interface FrameSegment {
+  /** The sample's id. */
+  sample: number;
+  /** Position of the first row in the sample. */
+  position: number;
+  /** Number of rows, at least one. */
+  rows: number;
+  /** How many of the last rows head needs; a frame on the way back to the starter carries only these. */
+  wanted: number;
+}
+
+/** Hidden rows of one or more samples, one segment after another. */
+export interface FrameMessage {
+  /** Tells it from the other messages. */
+  kind: "frame";
+  /** The ring's wiring that it belongs to. */
+  epoch: number;
+  /** In the order of the rows; at most one a sample. */
+  segments: FrameSegment[];
+  /** The rows, 4·d_model bytes each in memory whatever the wire carries. */
+  hidden: Float32Array;
+}
+
+/** Opens, truncates or frees a sample's cache, in order with the frames. */
+export interface CacheMessage {
+  /** Tells it from the other messages. */
+  kind: "cache";
+  /** The ring's wiring that it belongs to. */
+  epoch: number;
+  /** The sample's id. */
+  sample: number;
+  /** Tokens to keep. */
+  length: number;
+  /** Tokens the cache must hold; 0 frees it. */
+  capacity: number;
+}
+
+/** What a link carries. */
+export type LinkMessage = FrameMessage | CacheMessage;
+
+/** How a sender introduces itself. */
+export interface LinkHello {
+  /** The ring's wiring that the link belongs to. */
+  epoch: number;
+  /** Index of the sending node in the ring; 0 is the starter. */
+  from: number;
+}
+
+/** The predecessor's end of a link. Disposing it delivers what was sent and then closes the link. */
+export interface LinkSender extends AsyncDisposable {
+  /**
+   * Sends a message as soon as there is a credit, after all messages before it. Resolves when it is on
+   * its way; `message.hidden` may be reused then.
+   * @throws {RangeError | TypeError} where the message is malformed.
+   * @throws {MdiError} the reason of {@linkcode LinkSender.down}; cancelled by the signal, in which
+   * case nothing was sent.
+   */
+  send(message: LinkMessage, options?: { signal?: AbortSignal | undefined }): Promise<void>;
+  /** Resolves when the link has ended, with the reason, or null where this end closed it in order. */
+  readonly down: Promise<MdiError | null>;
+  /** Bytes sent: messages with their envelopes, without what HTTP/2 and TLS add. */
+  readonly bytesSent: number;
+  /** Time that messages have waited for credits, in ms. */
+  readonly creditWaitMs: number;
+  /** Time spent turning messages into bytes, in ms. */
+  readonly encodeMs: number;
+}
+
+/**
+ * The successor's end of a link: messages of the link's own epoch, in order, to be iterated once.
+ * The iteration ends when the sender has closed in order and throws an MdiError (peer_lost, protocol,
+ * cancelled) when the link broke. Leaving the loop closes the link.
+ */
+export interface LinkReceiver extends AsyncIterable<LinkMessage>, AsyncDisposable {
+  /** How the sender introduced itself. */
+  readonly hello: LinkHello;
+  /** Messages of another epoch, which were dropped. */
+  readonly dropped: number;
+  /** Ends the link at once; the sender learns the reason where one is given. */
+  close(reason?: MdiError): void;
+}
+
+/** What a node answers to a hello that it accepts. */
+export interface LinkTerms {
+  /** Checks and decodes the messages. */
+  codec: FrameCodec;
+  /** How many messages may be on their way or queued. */
+  credits: number;
+  /** Takes the link. Called once, before the first message. */
+  receive: (link: LinkReceiver) => void;
+}
+
+/** Decides on a hello. Throws an MdiError to refuse, which the sender gets as the link's end. */
+export type LinkAcceptor = (hello: LinkHello) => LinkTerms;

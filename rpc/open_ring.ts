@@ -1,0 +1,377 @@
+/** From options to a ring that generates: peers, model, plan, layers, links, in this order. */
+import { loadWorkerStage } from "../wasm/worker_stage.ts";
+import type { Stage } from "../wasm/stage.ts";
+import { importModel } from "../engine/model/import.ts";
+import { openModel } from "../engine/model/open.ts";
+import type { BlockEntry, Manifest } from "../engine/model/types.ts";
+import { parseLayers } from "../engine/plan/parse_layers.ts";
+import { type Plan, planFromCounts } from "../engine/plan/plan.ts";
+import { splitLayers } from "../engine/plan/split.ts";
+import { pullModel } from "../engine/pull/pull.ts";
+import { RingDriver, type RingPort } from "../engine/ring/driver.ts";
+import { MAX_FRAME_ROWS } from "../engine/ring/message.ts";
+import { createScheduler } from "../engine/ring/scheduler.ts";
+import { kvTokens } from "../engine/ring/kv_budget.ts";
+import type { SlotStay } from "../engine/ring/schedule.ts";
+import { openStore, type Store } from "../engine/store/store.ts";
+import type { Pin } from "../engine/store/pin.ts";
+import { createTokenizer } from "../engine/text/tokenizer.ts";
+import { MdiError } from "../wasm/error.ts";
+import { type Address, parseAddress } from "./address.ts";
+import { requireTokenBeyondLoopback } from "./admission.ts";
+import { ControlService } from "./control_service.ts";
+import { describeDevice, freeMemory } from "./device.ts";
+import { withRequired } from "./membership.ts";
+import { Peer } from "./peer.ts";
+import { OpenRing, type Ring } from "./ring.ts";
+import { allLoopback, type NodeOptions, type ResolvedNode, resolveNode, resolvePeers } from "./ring_options.ts";
+import { ringRoutes } from "./ring_service.ts";
+import { type NodeServer, serve } from "./server.ts";
+import { Wiring } from "./wiring.ts";
+
+/** Rows of a prefill chunk; larger ones cost memory and give nothing in ONNX Runtime. */
+const CHUNK_ROWS = 32;
+/** Part of the free memory that KV caches may take: ONNX Runtime copies a cache in and out. */
+const KV_SHARE = 0.4;
+/** Samples that may wait for a slot. */
+const QUEUE_LIMIT = 1024;
+
+/** What {@linkcode openRing} may be told. */
+export interface RingOptions extends NodeOptions {
+  /**
+   * A GGUF file, a safetensors directory, an ONNX export directory, or owner/name[:file or dtype] on
+   * the hub.
+   *
+   * @default {SmolLM2-135M-Instruct}
+   */
+  model?: string;
+  /** Which file of an ONNX export: fp32, fp16, q8, q4, q4f16. */
+  dtype?: string;
+  /** Directory of the tokenizer files, where the model's own has none. */
+  tokenizer?: string;
+  /** The secondaries in the ring's order, HOST[:PORT]; none makes a ring of one. */
+  peers?: string | readonly string[];
+  /** How the last secondary reaches this node, where the address it sees is not it. */
+  advertise?: string;
+  /** Layers of each node, the starter first: "12,9,9" or [12, 9, 9]. */
+  layers?: string | readonly number[];
+  /**
+   * Form of the hidden states on the wire; f16 halves the bytes and rounds.
+   *
+   * @default {"f32"}
+   */
+  wire?: "f32" | "f16";
+  /**
+   * Positions that a prompt and its answer may have.
+   *
+   * @default {what the model was made for}
+   */
+  context?: number;
+  /**
+   * Samples in the ring at once.
+   *
+   * @default {four for each node}
+   */
+  slots?: number;
+  /** Told of every stay of a sample in a slot. */
+  onSlot?: (stay: SlotStay) => void;
+}
+
+/**
+ * Makes this process the starter of a ring and loads the model over it.
+ * @throws {MdiError} with a code that says why the ring cannot be made.
+ * @throws {RangeError} where an option is not what it must be.
+ */
+export async function openRing(options: RingOptions = {}): Promise<Ring> {
+  const node = await resolveNode(options);
+  const addresses = resolvePeers(options.peers, node.listen);
+  const { wire = "f32" } = options;
+  if (wire !== "f32" && wire !== "f16") {
+    throw new RangeError(`Cannot use the wire format "${String(wire)}": there are "f32" and "f16"`);
+  }
+  requireTokenBeyondLoopback({ hasToken: node.identity !== undefined, peers: addresses });
+  const ending = new AbortController();
+  const signal = options.signal ? AbortSignal.any([options.signal, ending.signal]) : ending.signal;
+
+  await using owned = new AsyncDisposableStack();
+  owned.defer(() => ending.abort(new MdiError("cancelled", "The ring was closed")));
+  const store = await openStore(node.home, { limitBytes: node.storeLimitBytes });
+  const pin = owned.use(await store.pin());
+  const peers = await connectPeers(addresses, node, wire, signal, owned);
+  const manifest = await loadManifest(options, node, store, pin, signal);
+  const context = contextOf(options.context, manifest);
+  const plan = planLayers(options.layers, manifest, node, peers);
+  node.onEvent({ type: "plan", message: planText(plan) });
+
+  let wiring: Wiring | undefined;
+  if (peers.length > 0) {
+    const target: { wiring?: Wiring } = {};
+    const server = owned.use(await listen(node, addresses, store, () => target.wiring, signal));
+    wiring = owned.use(
+      new Wiring({
+        peers,
+        manifest,
+        plan,
+        starter: node.name,
+        identity: node.identity,
+        port: server.address.port,
+        advertise: options.advertise === undefined ? undefined : parseAddress(options.advertise),
+        wire,
+        context,
+        signal,
+        onEvent: node.onEvent,
+      }),
+    );
+    target.wiring = wiring;
+  }
+  const loading = loadOwnStage(manifest, plan, node, store, signal);
+  const [stage] = await bothOrNeither(loading, wiring?.configure());
+  owned.use(stage);
+  const port = await wiring?.link();
+
+  const tokens = kvTokens([
+    { memoryBytes: KV_SHARE * freeMemory(node.memoryBytes), kvBytesPerToken: stage.info.kvBytesPerToken },
+    ...(wiring?.ready ?? []).map((ready) => ({
+      memoryBytes: Number(ready.kvCapacityTokens) * Number(ready.kvBytesPerToken),
+      kvBytesPerToken: Number(ready.kvBytesPerToken),
+    })),
+  ]);
+  const kv = new KvPeak();
+  const driver = startDriver({ options, stage: kv.watch(stage), port, peers: peers.length, wiring, manifest, tokens });
+  const text = await store.text(manifest.textHash);
+  return new OpenRing({
+    manifest,
+    plan,
+    context,
+    defaults: text.sampling,
+    tokenizer: createTokenizer(text),
+    stage,
+    driver,
+    name: node.name,
+    peers,
+    wiring,
+    kvTokens: tokens,
+    kvPeakTokens: () => kv.peak,
+    owned: owned.move(),
+  });
+}
+
+async function connectPeers(
+  addresses: readonly Address[],
+  node: ResolvedNode,
+  wire: "f32" | "f16",
+  signal: AbortSignal,
+  owned: AsyncDisposableStack,
+): Promise<Peer[]> {
+  const needed = wire === "f16" ? ["wire-f16"] : [];
+  const results = await Promise.allSettled(addresses.map((address) =>
+    Peer.connect(address, { identity: node.identity, name: node.name, needed, signal })
+  ));
+  const peers = results.flatMap((result) => result.status === "fulfilled" ? [owned.use(result.value)] : []);
+  const failed = results.find((result) => result.status === "rejected");
+  if (failed) throw failed.reason;
+  return peers;
+}
+
+async function loadManifest(
+  options: RingOptions,
+  node: ResolvedNode,
+  store: Store,
+  pin: Pin,
+  signal: AbortSignal,
+): Promise<Manifest> {
+  const pulled = await pullModel(options.model, { store, pin, signal, dtype: options.dtype, onEvent: node.onEvent });
+  await using source = await openModel(pulled.path, {
+    dtype: options.dtype ?? pulled.dtype,
+    tokenizerDir: options.tokenizer,
+    signal,
+  });
+  return await importModel(source, store, {
+    pin,
+    signal,
+    onProgress: ({ block, done, total }) =>
+      node.onEvent({ type: "import", message: `cutting ${block}`, done, total }),
+  });
+}
+
+async function listen(
+  node: ResolvedNode,
+  peers: readonly Address[],
+  store: Store,
+  wiring: () => Wiring | undefined,
+  signal: AbortSignal,
+): Promise<NodeServer> {
+  const control = new ControlService({
+    name: node.name,
+    store,
+    describe: () => describeDevice(node.home, { threads: 1, memoryBytes: node.memoryBytes }),
+    log: () => {},
+  });
+  const routes = (router: Parameters<ControlService["routes"]>[0]) => {
+    control.routes(router);
+    ringRoutes(router, wiring);
+  };
+  const { identity } = node;
+  // Nobody types the starter's address: where none was given, any free port does.
+  const host = allLoopback(peers) && !node.listenGiven ? "127.0.0.1" : node.listen.host;
+  try {
+    return await serve({ listen: { host, port: node.listen.port }, identity, routes, signal });
+  } catch (error) {
+    if (node.listenGiven || !(error instanceof MdiError) || error.code !== "address_in_use") throw error;
+    return await serve({ listen: { host, port: 0 }, identity, routes, signal });
+  }
+}
+
+function contextOf(wanted: number | undefined, manifest: Manifest): number {
+  const most = manifest.config.context;
+  if (wanted === undefined) return most;
+  if (!Number.isInteger(wanted) || wanted < 1 || wanted > most) {
+    throw new RangeError(`Cannot use a context of ${wanted}: ${manifest.name} takes 1 to ${most} positions`);
+  }
+  return wanted;
+}
+
+function planLayers(
+  layers: RingOptions["layers"],
+  manifest: Manifest,
+  node: ResolvedNode,
+  peers: readonly Peer[],
+): Plan {
+  const names = [node.name, ...peers.map((peer) => peer.name)];
+  const { layers: count } = manifest.config;
+  if (layers !== undefined) {
+    return parseLayers(typeof layers === "string" ? layers : layers.join(","), names, count);
+  }
+  if (peers.length === 0) return planFromCounts(names, [count]);
+  const sizes = manifest.blocks.map((block) => ({ name: block.name, bytes: residentBytes(block) }));
+  const bytesOf = (name: string) => sizes.find((block) => block.name === name)!.bytes;
+  const embed = manifest.blocks.find((block) => block.name === "embed")!.bytes;
+  return splitLayers({
+    layers: count,
+    layerBytes: Math.max(...sizes.filter((block) => block.name.startsWith("layer.")).map((block) => block.bytes)),
+    // An embedding is a look-up: it takes memory and next to no time.
+    embedBytes: 0,
+    headBytes: bytesOf("head"),
+    nodes: [
+      { name: node.name, cores: 1, memoryFreeBytes: Math.max(0, freeMemory(node.memoryBytes) - embed) },
+      ...peers.map((peer) => ({
+        name: peer.name,
+        cores: peer.device.threads || 1,
+        memoryFreeBytes: Number(peer.device.memoryFreeBytes),
+      })),
+    ],
+  });
+}
+
+/** Bytes of a block once ONNX Runtime has it: weights as f32. */
+function residentBytes(block: BlockEntry): number {
+  return Math.max(1, 4 * block.parameters);
+}
+
+function planText(plan: Plan): string {
+  return plan.nodes.map(({ name, layers }) => `${name}: ${layers ? `layers ${layers[0]}-${layers[1]}` : "no layers"}`)
+    .join(", ");
+}
+
+function loadOwnStage(
+  manifest: Manifest,
+  plan: Plan,
+  node: ResolvedNode,
+  store: Store,
+  signal: AbortSignal,
+): Promise<Stage> {
+  const { layers } = plan.nodes[0]!;
+  const names = new Set(["embed", "head"]);
+  if (layers) for (let i = layers[0]; i <= layers[1]; i++) names.add(`layer.${i}`);
+  node.onEvent({ type: "load", message: "loading", done: 0, total: 0 });
+  return loadWorkerStage(node.backend, {
+    model: manifest.name,
+    range: { embed: true, layers, head: true },
+    blocks: withRequired(manifest, names).map(({ name, hash }) => ({ name, path: store.path(hash) })),
+    dModel: manifest.config.hidden,
+    vocab: manifest.config.vocab,
+    memoryBytes: freeMemory(node.memoryBytes),
+  }, { signal }).then((stage) => {
+    for (const message of stage.info.notes) node.onEvent({ type: "note", node: node.name, message });
+    return stage;
+  });
+}
+
+/** Waits for the stage and for the peers; frees the stage where the peers fail. */
+async function bothOrNeither(loading: Promise<Stage>, peers: Promise<void> | undefined): Promise<[Stage]> {
+  const [stage, others] = await Promise.allSettled([loading, peers]);
+  if (stage.status === "rejected") throw stage.reason;
+  if (others.status === "rejected") {
+    await stage.value[Symbol.asyncDispose]();
+    throw others.reason;
+  }
+  return [stage.value];
+}
+
+interface DriverParts {
+  options: RingOptions;
+  stage: Stage;
+  port: RingPort | undefined;
+  peers: number;
+  wiring: Wiring | undefined;
+  manifest: Manifest;
+  tokens: number;
+}
+
+function startDriver({ options, stage, port, peers, wiring, manifest, tokens }: DriverParts): RingDriver {
+  const nodes = peers + 1;
+  const slots = options.slots ?? 4 * nodes;
+  if (!Number.isInteger(slots) || slots < 1 || slots > MAX_FRAME_ROWS) {
+    throw new RangeError(`Cannot use ${slots} slots: give a whole number from 1 to ${MAX_FRAME_ROWS}`);
+  }
+  const driver = new RingDriver({
+    stage,
+    scheduler: createScheduler({
+      nodes,
+      slots,
+      chunk: CHUNK_ROWS,
+      kvTokens: tokens,
+      queueLimit: QUEUE_LIMIT,
+      ...(options.onSlot && { observe: options.onSlot }),
+    }),
+    ...(port && { port }),
+    epoch: wiring?.epoch ?? 0,
+    dModel: manifest.config.hidden,
+    vocab: manifest.config.vocab,
+  });
+  wiring?.lost.then((error) => driver.fail(error));
+  return driver;
+}
+
+/** Counts the capacity of the caches that are open at once. */
+class KvPeak {
+  peak = 0;
+  #open = new Map<number, number>();
+
+  /** A stage whose caches are counted. */
+  watch(stage: Stage): Stage {
+    const count = (sample: number, capacity: number) => {
+      if (capacity === 0) this.#open.delete(sample);
+      else this.#open.set(sample, capacity);
+      let sum = 0;
+      for (const each of this.#open.values()) sum += each;
+      this.peak = Math.max(this.peak, sum);
+    };
+    return {
+      info: stage.info,
+      open(sample, capacity) {
+        count(sample, capacity);
+        stage.open(sample, capacity);
+      },
+      release(sample) {
+        count(sample, 0);
+        stage.release(sample);
+      },
+      truncate: (sample, length) => stage.truncate(sample, length),
+      forward: (batch) => stage.forward(batch),
+      logits: (hidden) => stage.logits(hidden),
+      computeMs: () => stage.computeMs(),
+      [Symbol.asyncDispose]: () => stage[Symbol.asyncDispose](),
+    };
+  }
+}

@@ -1,0 +1,231 @@
+/** The starter's side of the control plane: one secondary, from the first hello to its release. */
+import { create } from "@bufbuild/protobuf";
+import { createClient } from "@connectrpc/connect";
+import { MdiError, type MdiErrorCode } from "../wasm/error.ts";
+import { AsyncQueue } from "../engine/async_queue.ts";
+import { type Address, formatAddress } from "./address.ts";
+import { fromConnectError, isMdiErrorCode } from "./error.ts";
+import {
+  type Configure,
+  Control,
+  type Device,
+  type HelloResponse,
+  type Ready,
+  type ServeRequest,
+  ServeRequestSchema,
+  type ServeResponse,
+  type Stats,
+} from "./gen/mdi/v1/control_pb.ts";
+import type { RingIdentity } from "./identity.ts";
+import { openSession, type Session } from "./session.ts";
+import { checkIdentity, ownIdentity, printable } from "./version.ts";
+
+/** Limit on an answer that takes no work. */
+const ANSWER_MS = 10_000;
+/** Time between pings: a silent peer is lost after interval and time-out together. */
+const PING_INTERVAL_MS = 250;
+const PING_TIMEOUT_MS = 700;
+
+/** How a peer is dialled. */
+export interface PeerOptions {
+  identity: RingIdentity | undefined;
+  /** The starter's name. */
+  name: string;
+  /** Capabilities that the ring is to use. */
+  needed: readonly string[];
+  signal?: AbortSignal | undefined;
+}
+
+type Case = Exclude<ServeResponse["message"]["case"], undefined>;
+type Value<C extends Case> = Extract<ServeResponse["message"], { case: C }>["value"];
+type Waiting = { case: Case; resolve(value: unknown): void; reject(error: Error): void };
+
+/** A secondary that answered. */
+export class Peer implements AsyncDisposable {
+  /** What the user typed: how messages name it. */
+  readonly name: string;
+  readonly device: Device;
+  /** Settles when the node is gone or has failed: with the reason. */
+  readonly lost: Promise<MdiError>;
+  #lose: (error: MdiError) => void;
+  #session: Session;
+  #requests = new AsyncQueue<ServeRequest>();
+  #waiting: Waiting | undefined;
+  #failure: MdiError | undefined;
+  #ending = new AbortController();
+  #onProgress: (what: string, done: number, total: number) => void = () => {};
+
+  private constructor(session: Session, hello: HelloResponse) {
+    const lost = Promise.withResolvers<MdiError>();
+    this.lost = lost.promise;
+    this.#lose = lost.resolve;
+    this.name = formatAddress(session.address);
+    this.device = hello.device!;
+    this.#session = session;
+  }
+
+  /**
+   * Connects and agrees on the version.
+   * @throws {MdiError} peer_unreachable, refused_token, refused_version, busy
+   */
+  static async connect(address: Address, options: PeerOptions): Promise<Peer> {
+    const { identity, signal, needed } = options;
+    const who = formatAddress(address);
+    const state: { peer?: Peer } = {};
+    const session = openSession(address, {
+      identity,
+      signal,
+      pingIntervalMs: PING_INTERVAL_MS,
+      pingTimeoutMs: PING_TIMEOUT_MS,
+      onDown: (error) => state.peer?.fail(lostPeer(who, error)),
+    });
+    try {
+      await session.ready();
+      const control = createClient(Control, session.transport);
+      const hello = await control.hello({ caller: ownIdentity(options.name) }, {
+        timeoutMs: ANSWER_MS,
+      });
+      checkIdentity(who, hello.node, needed);
+      if (!hello.device) {
+        throw new MdiError("protocol", `Cannot use ${who}: it does not say what it is`);
+      }
+      if (hello.serving !== "") {
+        throw new MdiError(
+          "busy",
+          `Cannot use ${who}: it serves the ring of "${
+            printable(hello.serving)
+          }"; stop that one first, or leave ${who} out`,
+          { details: { peer: who, holder: printable(hello.serving) } },
+        );
+      }
+      const peer = new Peer(session, hello);
+      state.peer = peer;
+      return peer;
+    } catch (error) {
+      session.abort();
+      throw fromConnectError(error, who);
+    }
+  }
+
+  /** This side's address on the connection to it. */
+  get localAddress(): Address {
+    return this.#session.localAddress!;
+  }
+
+  /** The peer's address as it was resolved. */
+  get remoteAddress(): Address {
+    return this.#session.remoteAddress!;
+  }
+
+  /** Makes it a member of this ring. */
+  async claim(starter: string): Promise<void> {
+    const control = createClient(Control, this.#session.transport);
+    const answers = control.serve(this.#requests, { signal: this.#ending.signal });
+    this.#listen(answers);
+    await this.#ask(
+      "welcome",
+      { case: "claim", value: { $typeName: "mdi.v1.Claim", starter } },
+      ANSWER_MS,
+    );
+  }
+
+  /** Tells it what to load and waits until it has. */
+  async configure(
+    config: Configure,
+    onProgress: (what: string, done: number, total: number) => void,
+  ): Promise<Ready> {
+    this.#onProgress = onProgress;
+    return await this.#ask("ready", { case: "configure", value: config });
+  }
+
+  /** Tells it to open its link. */
+  async open(): Promise<void> {
+    await this.#ask("linked", { case: "open", value: { $typeName: "mdi.v1.Open" } }, ANSWER_MS);
+  }
+
+  /** Its totals. */
+  async stats(): Promise<Stats> {
+    return await this.#ask(
+      "stats",
+      { case: "stats", value: { $typeName: "mdi.v1.StatsRequest" } },
+      ANSWER_MS,
+    );
+  }
+
+  /** Gives it up for lost. */
+  fail(error: MdiError): void {
+    if (this.#failure) return;
+    this.#failure = error;
+    this.#waiting?.reject(error);
+    this.#waiting = undefined;
+    this.#lose(error);
+  }
+
+  async #listen(answers: AsyncIterable<ServeResponse>): Promise<void> {
+    try {
+      for await (const { message } of answers) {
+        if (message.case === "progress") {
+          const { what, done, total } = message.value;
+          this.#onProgress(printable(what), Number(done), Number(total));
+        } else if (message.case === "failure") {
+          const { code, message: text } = message.value;
+          const known: MdiErrorCode = isMdiErrorCode(code) ? code : "peer_lost";
+          this.fail(
+            new MdiError(known, `${this.name}: ${text.slice(0, 1000)}`, {
+              details: { peer: this.name },
+            }),
+          );
+        } else if (message.case !== undefined && this.#waiting?.case === message.case) {
+          const { resolve } = this.#waiting;
+          this.#waiting = undefined;
+          resolve(message.value);
+        } else {
+          throw new MdiError("protocol", `${this.name} sent "${message.case}" unasked`);
+        }
+      }
+      this.fail(lostPeer(this.name));
+    } catch (error) {
+      const mdi = fromConnectError(error, this.name);
+      this.fail(
+        mdi.code === "peer_unreachable" || mdi.code === "internal" ? lostPeer(this.name, mdi) : mdi,
+      );
+    }
+  }
+
+  async #ask<C extends Case>(
+    answer: C,
+    message: ServeRequest["message"],
+    timeoutMs?: number,
+  ): Promise<Value<C>> {
+    if (this.#failure) throw this.#failure;
+    if (this.#waiting) throw new TypeError(`Cannot ask ${this.name} two things at once`);
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    this.#waiting = { case: answer, resolve, reject };
+    this.#requests.push(create(ServeRequestSchema, { message }));
+    const timer = timeoutMs === undefined ? undefined : setTimeout(() => {
+      this.fail(
+        new MdiError("peer_lost", `${this.name} gave no answer within ${timeoutMs / 1000} s`),
+      );
+    }, timeoutMs);
+    try {
+      return await promise as Value<C>;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Lets the node go: it frees everything and waits for the next starter. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#failure ??= new MdiError("cancelled", "The ring was closed");
+    this.#requests.end();
+    await this.#session.close({ graceMs: 500 });
+    this.#ending.abort();
+  }
+}
+
+function lostPeer(who: string, cause?: MdiError): MdiError {
+  return new MdiError("peer_lost", `Lost ${who}: ${cause?.message ?? "it closed the connection"}`, {
+    cause,
+    details: { peer: who },
+  });
+}

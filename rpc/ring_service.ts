@@ -1,0 +1,28 @@
+/** The data plane's server side: the predecessor's link finds the stay that it belongs to. */
+import type { ConnectRouter } from "@connectrpc/connect";
+import { MdiError } from "../wasm/error.ts";
+import type { FrameCodec } from "./frame.ts";
+import type { LinkReceiver } from "./link.ts";
+import { createLinkHandler } from "./link_handler.ts";
+
+/** Messages that may be on their way to a node or queued there. */
+const LINK_CREDITS = 16;
+
+/** Who takes a link in: a secondary's stay, or the starter. */
+export interface LinkTarget {
+  /** The ring's wiring; undefined before it is known. */
+  readonly epoch: number | undefined;
+  readonly inputCodec: FrameCodec;
+  accept(receiver: LinkReceiver): void;
+}
+
+/** Registers the service. */
+export function ringRoutes(router: ConnectRouter, target: () => LinkTarget | undefined): void {
+  createLinkHandler(({ epoch }) => {
+    const node = target();
+    if (!node || node.epoch !== epoch) {
+      throw new MdiError("protocol", `Cannot take a link of epoch ${epoch}: the ring here is another`);
+    }
+    return { codec: node.inputCodec, credits: LINK_CREDITS, receive: (receiver) => node.accept(receiver) };
+  })(router);
+}

@@ -1,0 +1,65 @@
+/** A secondary: listens, serves one ring at a time, and hands out the blocks it has. */
+import { openStore } from "../engine/store/store.ts";
+import { formatAddress } from "./address.ts";
+import { ControlService } from "./control_service.ts";
+import { describeDevice } from "./device.ts";
+import { ringRoutes } from "./ring_service.ts";
+import { type NodeOptions, resolveNode } from "./ring_options.ts";
+import { serve } from "./server.ts";
+
+/** What {@linkcode serveNode} may be told. */
+export interface ServeNodeOptions extends NodeOptions {
+  /** Told what happens, one line an event. */
+  onLog?: (message: string, fields?: Record<string, unknown>) => void;
+}
+
+/** A secondary that listens. */
+export interface MdiNode extends AsyncDisposable {
+  /** How messages name it. */
+  readonly name: string;
+  /** HOST:PORT that it listens on. */
+  readonly address: string;
+  /** Whether it has a token: without one it is reachable from this device only. */
+  readonly secure: boolean;
+  /** Stops listening, ends its ring and frees everything. */
+  close(): Promise<void>;
+}
+
+/**
+ * Makes this process a secondary.
+ * @throws {MdiError} address_in_use, refused_token, disk
+ * @throws {RangeError} where an option is not what it must be.
+ */
+export async function serveNode(options: ServeNodeOptions = {}): Promise<MdiNode> {
+  const node = await resolveNode(options);
+  const log = options.onLog ?? (() => {});
+  const store = await openStore(node.home, { limitBytes: node.storeLimitBytes });
+  const control = new ControlService({
+    name: node.name,
+    store,
+    describe: () => describeDevice(node.home, { threads: 1, memoryBytes: node.memoryBytes }),
+    serve: {
+      store,
+      identity: node.identity,
+      backend: node.backend,
+      memoryBytes: node.memoryBytes,
+    },
+    log,
+  });
+  const server = await serve({
+    listen: node.listen,
+    identity: node.identity,
+    signal: options.signal,
+    routes(router) {
+      control.routes(router);
+      ringRoutes(router, () => control.membership);
+    },
+  });
+  return {
+    name: node.name,
+    address: formatAddress(server.address),
+    secure: node.identity !== undefined,
+    close: () => server.close(),
+    [Symbol.asyncDispose]: () => server.close(),
+  };
+}

@@ -1,0 +1,285 @@
+/**
+ * The server's side: Connect over HTTP/2, with mutual TLS 1.3 where the ring has a token and on loopback
+ * only where it has none. Nothing that a stranger sends ends the process, holds a descriptor for longer
+ * than the handshake limit, or reaches a handler.
+ */
+import {
+  createSecureServer,
+  createServer,
+  type Http2SecureServer,
+  type Http2Server,
+  type Http2Session,
+  type ServerHttp2Session,
+} from "node:http2";
+import type { AddressInfo, Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
+import type { ConnectRouter } from "@connectrpc/connect";
+import { MdiError, messageOf } from "../wasm/error.ts";
+import { type Address, formatAddress, resolveHost, socketAddress } from "./address.ts";
+import { requireTokenBeyondLoopback } from "./admission.ts";
+import { http2Settings, READ_MAX_BYTES, WINDOW_BYTES } from "./http2_settings.ts";
+import type { RingIdentity } from "./identity.ts";
+import { keepAlive } from "./keep_alive.ts";
+import { createRequestHandler, type Peer } from "./request_handler.ts";
+
+/** What {@linkcode serve} serves, and where. */
+export interface ServeOptions {
+  /** Where to listen; port 0 lets the system choose. */
+  listen: Address;
+  /** Who this node is; without it only loopback is allowed. */
+  identity?: RingIdentity | undefined;
+  /** Registers the services. */
+  routes: (router: ConnectRouter) => void;
+  /** Closes the server. */
+  signal?: AbortSignal | undefined;
+  /**
+   * Longest message that is read, in bytes.
+   * @default {16777216}
+   */
+  readMaxBytes?: number;
+  /**
+   * Flow-control window in bytes.
+   * @default {1048576}
+   */
+  windowSize?: number;
+  /**
+   * Connections at once, those in their handshake included; more are closed as they come.
+   * @default {128}
+   */
+  maxConnections?: number;
+  /**
+   * How long TLS and the HTTP/2 preface may take together, in ms.
+   * @default {3000}
+   */
+  handshakeTimeoutMs?: number;
+  /**
+   * Time between pings in ms.
+   * @default {500}
+   */
+  pingIntervalMs?: number;
+  /**
+   * How long a ping may stay unanswered in ms.
+   * @default {2000}
+   */
+  pingTimeoutMs?: number;
+}
+
+/** A server that listens. */
+export interface NodeServer extends AsyncDisposable {
+  /** Where it listens, with the port that the system chose. */
+  readonly address: Address;
+  /** Connections now. */
+  readonly connections: number;
+  /** Connections that were closed before they spoke HTTP/2: strangers, garbage, too many at once. */
+  readonly refused: number;
+  /** Ends all connections and stops listening; the port is free when it resolves. */
+  close(): Promise<void>;
+}
+
+/**
+ * Listens.
+ * @throws {MdiError} address_in_use where the address cannot be listened on; refused_token beyond
+ * loopback without an identity; cancelled by the signal.
+ */
+export async function serve(options: ServeOptions): Promise<NodeServer> {
+  const { listen, identity, signal } = options;
+  if (signal?.aborted) throw cancelled(listen, signal);
+  const host = await resolveHost(listen.host, { signal }).catch((cause) => {
+    throw cause.code === "cancelled"
+      ? cause
+      : cannotListen(listen, "the name does not resolve", cause);
+  });
+  requireTokenBeyondLoopback({ hasToken: !!identity, listen: { host, port: listen.port } });
+  const server = new ListeningServer(options);
+  await server.listen({ host, port: listen.port });
+  return server;
+}
+
+class ListeningServer implements NodeServer {
+  address: Address;
+  readonly #options: ServeOptions;
+  readonly #server: Http2Server | Http2SecureServer;
+  readonly #shutdown = new AbortController();
+  /** By the remote address: TLS hides a connection's socket behind its own. */
+  readonly #connections = new Map<string, Connection>();
+  #refused = 0;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: ServeOptions) {
+    this.address = options.listen;
+    this.#options = options;
+    this.#server = createHttp2Server(options);
+    // Strangers' errors end with their connections, and are counted there.
+    for (const event of ["sessionError", "tlsClientError", "clientError"]) {
+      this.#server.on(event, () => {});
+    }
+    this.#server.prependListener("connection", (socket: Socket) => this.#onConnection(socket));
+    this.#server.on("session", (session: ServerHttp2Session) => this.#onSession(session));
+    this.#server.on(
+      "request",
+      createRequestHandler({
+        routes: options.routes,
+        peerOf: (request) => peerOfSession(request.stream.session!),
+        readMaxBytes: options.readMaxBytes ?? READ_MAX_BYTES,
+        shutdownSignal: this.#shutdown.signal,
+      }),
+    );
+  }
+
+  get connections(): number {
+    return this.#connections.size;
+  }
+
+  get refused(): number {
+    return this.#refused;
+  }
+
+  async listen(address: Address): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#server.on("error", (cause: Error) => reject(listenError(this.#options.listen, cause)));
+    this.#server.listen(address.port, address.host, resolve);
+    await promise;
+    const bound = this.#server.address() as AddressInfo;
+    this.address = { host: bound.address, port: bound.port };
+    this.#options.signal?.addEventListener("abort", this.#onSignal, { once: true });
+    if (this.#options.signal?.aborted) {
+      await this.close();
+      throw cancelled(this.#options.listen, this.#options.signal);
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#closing ??= this.#close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #onSignal = (): void => void this.close();
+
+  async #close(): Promise<void> {
+    this.#options.signal?.removeEventListener("abort", this.#onSignal);
+    this.#shutdown.abort(new MdiError("cancelled", "The node is closing"));
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    const sockets = [...this.#connections.values()].map((connection) => {
+      connection.session?.destroy();
+      connection.socket.destroy();
+      return connection.closed;
+    });
+    await Promise.all([closed, ...sockets]);
+  }
+
+  #onConnection(socket: Socket): void {
+    const { maxConnections = 128, handshakeTimeoutMs = 3000 } = this.#options;
+    socket.on("error", () => {});
+    if (this.#connections.size >= maxConnections || this.#closing) {
+      this.#refused++;
+      socket.destroy();
+      return;
+    }
+    const key = remoteKey(socket);
+    const closed = Promise.withResolvers<void>();
+    const connection: Connection = { socket, closed: closed.promise, greeted: false };
+    this.#connections.set(key, connection);
+    connection.deadline = setTimeout(() => {
+      connection.session?.destroy();
+      socket.destroy();
+    }, handshakeTimeoutMs);
+    socket.once("close", () => {
+      clearTimeout(connection.deadline);
+      if (!connection.greeted) this.#refused++;
+      this.#connections.delete(key);
+      closed.resolve();
+    });
+  }
+
+  #onSession(session: ServerHttp2Session): void {
+    const { windowSize = WINDOW_BYTES, pingIntervalMs = 500, pingTimeoutMs = 2000 } = this.#options;
+    const connection = this.#connections.get(remoteKey(session.socket));
+    session.on("error", () => {});
+    if (!connection) return session.destroy();
+    connection.session = session;
+    session.setLocalWindowSize(windowSize);
+    // A client's SETTINGS end its preface (RFC 9113, section 3.4).
+    session.once("remoteSettings", () => {
+      connection.greeted = true;
+      clearTimeout(connection.deadline);
+      if (session.destroyed) return;
+      keepAlive(session, {
+        intervalMs: pingIntervalMs,
+        timeoutMs: pingTimeoutMs,
+        onSilence: () => session.destroy(),
+      });
+    });
+  }
+}
+
+interface Connection {
+  socket: Socket;
+  closed: Promise<void>;
+  greeted: boolean;
+  session?: ServerHttp2Session;
+  deadline?: ReturnType<typeof setTimeout>;
+}
+
+function createHttp2Server(options: ServeOptions): Http2Server | Http2SecureServer {
+  const { identity, windowSize = WINDOW_BYTES, handshakeTimeoutMs = 3000 } = options;
+  const settings = http2Settings(windowSize);
+  if (!identity) return createServer({ settings });
+  const { ca, cert, key } = identity;
+  return createSecureServer({
+    settings,
+    ca,
+    cert,
+    key,
+    requestCert: true,
+    rejectUnauthorized: true,
+    minVersion: "TLSv1.3",
+    ALPNProtocols: ["h2"],
+    handshakeTimeout: handshakeTimeoutMs,
+  });
+}
+
+function remoteKey(socket: Socket | TLSSocket): string {
+  return `${socket.remoteAddress} ${socket.remotePort}`;
+}
+
+function peerOfSession(session: Http2Session): Peer {
+  const socket = session.socket as TLSSocket;
+  const name: unknown = socket.getPeerCertificate?.()?.subject?.CN;
+  return {
+    name: typeof name === "string" ? name : undefined,
+    remoteAddress: socketAddress(socket.remoteAddress, socket.remotePort),
+    localAddress: socketAddress(socket.localAddress, socket.localPort),
+  };
+}
+
+function listenError(listen: Address, cause: Error): MdiError {
+  switch ((cause as { code?: string }).code) {
+    case "EADDRINUSE":
+      return cannotListen(listen, "another program listens there", cause);
+    case "EACCES":
+    case "EPERM":
+      return cannotListen(listen, "this user may not", cause);
+    case "EADDRNOTAVAIL":
+    case "EINVAL":
+      return cannotListen(listen, "it is no address of this device", cause);
+  }
+  return cannotListen(listen, messageOf(cause), cause);
+}
+
+function cannotListen(listen: Address, why: string, cause: unknown): MdiError {
+  const text = formatAddress(listen);
+  return new MdiError(
+    "address_in_use",
+    `Cannot listen on ${text}: ${why}; choose another with --listen`,
+    { cause, details: { listen: text } },
+  );
+}
+
+function cancelled(listen: Address, signal: AbortSignal): MdiError {
+  return new MdiError("cancelled", `Cannot listen on ${formatAddress(listen)}: cancelled`, {
+    cause: signal.reason,
+  });
+}

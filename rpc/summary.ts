@@ -1,0 +1,96 @@
+/** The figures of a run, per ring and per node. */
+
+/** One node in a {@linkcode Summary}. Per-token figures are per generated token. */
+export interface NodeSummary {
+  name: string;
+  role: "starter" | "secondary";
+  /** First and last layer, inclusive and counted from 0; null where it holds none. */
+  layers: readonly [number, number] | null;
+  backend: string;
+  threads: number;
+  /** Compute time over the run's seconds. */
+  busyFraction: number;
+  computeMsPerToken: number;
+  bytesSentPerToken: number;
+  /** Resident, in the form computed with. */
+  weightBytes: number;
+  /** KV caches at their largest. */
+  kvBytes: number;
+  rssBytes: number;
+  /** Weights received when the ring was made; 0 where the node had them. */
+  weightBytesReceived: number;
+}
+
+/** A run's figures. */
+export interface Summary {
+  model: string;
+  samples: number;
+  /** Generated tokens. */
+  tokens: number;
+  /** From the first prompt's entry to the last token. */
+  seconds: number;
+  tokensPerSecond: number;
+  promptTokensPerSecond: number;
+  /** Of the first sample, from its entry. */
+  timeToFirstTokenMs: number;
+  /** The seed that was used; null where nothing was drawn. */
+  seed: bigint | null;
+  nodes: NodeSummary[];
+}
+
+/** Counts what generations do, on one clock. */
+export class RunCounter {
+  samples = 0;
+  tokens = 0;
+  #promptTokens = 0;
+  #started: number | undefined;
+  #lastToken: number | undefined;
+  #firstTokenMs: number | undefined;
+  /** Samples before their first token, and the time in which there were any. */
+  #prefilling = 0;
+  #prefillStart = 0;
+  #prefillMs = 0;
+
+  /** A sample entered. */
+  submitted(promptTokens: number): void {
+    const now = performance.now();
+    this.#started ??= now;
+    this.samples++;
+    this.#promptTokens += promptTokens;
+    if (this.#prefilling++ === 0) this.#prefillStart = now;
+  }
+
+  /** A token was drawn. */
+  token(first: boolean): void {
+    const now = performance.now();
+    this.tokens++;
+    this.#lastToken = now;
+    if (!first) return;
+    this.#firstTokenMs ??= now - this.#started!;
+    this.#prefilled(now);
+  }
+
+  /** A sample ended; `silent` where it had no token. */
+  ended(silent: boolean): void {
+    if (silent) this.#prefilled(performance.now());
+  }
+
+  #prefilled(now: number): void {
+    if (--this.#prefilling === 0) this.#prefillMs += now - this.#prefillStart;
+  }
+
+  /** Seconds from the first prompt's entry to the last token. */
+  get seconds(): number {
+    return this.#lastToken === undefined ? 0 : (this.#lastToken - this.#started!) / 1000;
+  }
+
+  /** Prompt tokens over the time in which a sample waited for its first token. */
+  get promptTokensPerSecond(): number {
+    return this.#prefillMs > 0 ? this.#promptTokens / (this.#prefillMs / 1000) : 0;
+  }
+
+  /** Of the first sample that had one. */
+  get timeToFirstTokenMs(): number {
+    return this.#firstTokenMs ?? 0;
+  }
+}

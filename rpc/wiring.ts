@@ -1,0 +1,210 @@
+/**
+ * Makes a ring out of peers that answered: claim, configure, load, link. The starter opens Control to
+ * every peer and tells each its successor, by the address that the starter itself resolved; the last
+ * one is told the starter's own, as the local address of that very connection.
+ */
+import { create } from "@bufbuild/protobuf";
+import { MdiError } from "../wasm/error.ts";
+import type { Manifest } from "../engine/model/types.ts";
+import type { Plan } from "../engine/plan/plan.ts";
+import type { RingPort } from "../engine/ring/driver.ts";
+import { MAX_FRAME_ROWS } from "../engine/ring/message.ts";
+import { type Address, formatAddress } from "./address.ts";
+import { createFrameCodec, type FrameCodec } from "./frame.ts";
+import { Configure_Dtype, ConfigureSchema, type Ready, type Stats } from "./gen/mdi/v1/control_pb.ts";
+import type { RingIdentity } from "./identity.ts";
+import type { LinkReceiver, LinkSender } from "./link.ts";
+import { connectLink } from "./link_connect.ts";
+import type { Peer } from "./peer.ts";
+import type { RingEvent } from "./ring_options.ts";
+import type { LinkTarget } from "./ring_service.ts";
+
+/** How long the last node may take to reach the starter. */
+const LINK_MS = 10_000;
+/** After a link broke, how long to wait for the connection that tells whose fault it was. */
+const BLAME_MS = 300;
+
+/** What a ring is wired from. */
+export interface WiringOptions {
+  peers: readonly Peer[];
+  manifest: Manifest;
+  plan: Plan;
+  starter: string;
+  identity: RingIdentity | undefined;
+  /** Port that the starter's server listens on. */
+  port: number;
+  /** Where the starter is reached, where its own address is not it. */
+  advertise: Address | undefined;
+  wire: "f32" | "f16";
+  context: number;
+  signal: AbortSignal;
+  onEvent: (event: RingEvent) => void;
+}
+
+/** A ring's far side, as the starter sees it. */
+export class Wiring implements LinkTarget, AsyncDisposable {
+  readonly epoch: number = 1 + Math.floor(Math.random() * 2 ** 20);
+  readonly inputCodec: FrameCodec;
+  /** What each peer said when it was ready, in the ring's order. */
+  ready: Ready[] = [];
+  #options: WiringOptions;
+  #input = Promise.withResolvers<LinkReceiver>();
+  #sender: LinkSender | undefined;
+  #owned = new AsyncDisposableStack();
+  #lost: Promise<MdiError>;
+
+  /** Prepares; nothing is sent yet. */
+  constructor(options: WiringOptions) {
+    this.#options = options;
+    this.inputCodec = this.#codec("return");
+    this.#lost = Promise.race(options.peers.map((peer) => peer.lost));
+    this.#input.promise.catch(() => {});
+  }
+
+  /** Settles when a peer is gone: with an error that names it. */
+  get lost(): Promise<MdiError> {
+    return this.#lost;
+  }
+
+  /** Bytes sent to the first peer. */
+  get bytesSent(): number {
+    return this.#sender?.bytesSent ?? 0;
+  }
+
+  /** Takes the last node's link. */
+  accept(receiver: LinkReceiver): void {
+    this.#input.resolve(receiver);
+  }
+
+  /**
+   * Claims, configures and waits until every peer has loaded its layers.
+   * @throws {MdiError} busy, memory, disk, model_corrupt, peer_lost …
+   */
+  async configure(): Promise<void> {
+    const { peers, starter } = this.#options;
+    const addresses = peers.map((peer) => formatAddress(peer.remoteAddress));
+    this.ready = await this.#unlessLost(Promise.all(peers.map(async (peer, i) => {
+      await peer.claim(starter);
+      return await peer.configure(
+        this.#configuration(i + 1, addresses),
+        (what, done, total) => this.#progress(peer.name, what, done, total),
+      );
+    })));
+    this.ready.forEach((ready, i) => {
+      for (const message of ready.notes) this.#options.onEvent({ type: "note", node: peers[i]!.name, message });
+    });
+  }
+
+  /** Closes the ring: every node opens its link, the starter first. */
+  async link(): Promise<RingPort> {
+    const { peers, identity, signal } = this.#options;
+    const first = peers[0]!;
+    const sender = await connectLink(first.remoteAddress, {
+      identity,
+      codec: this.#codec("stage"),
+      epoch: this.epoch,
+      from: 0,
+      signal,
+    });
+    this.#sender = this.#owned.use(sender);
+    await this.#unlessLost(Promise.all(peers.map((peer) => peer.open())));
+    const timer = setTimeout(() => {
+      const last = peers.at(-1)!.name;
+      this.#input.reject(
+        new MdiError(
+          "peer_unreachable",
+          `Cannot close the ring: ${last} did not reach ${formatAddress(this.#own())} within ${LINK_MS / 1000} s; open that port, or name another address with --advertise`,
+        ),
+      );
+    }, LINK_MS);
+    try {
+      const receiver = this.#owned.use(await this.#unlessLost(this.#input.promise));
+      const blame = (error: unknown) => this.#blame(error as Error);
+      return {
+        send: (message) => sender.send(message).catch(blame),
+        input: blamed(receiver, blame),
+      };
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Every peer's totals. */
+  async stats(): Promise<Stats[]> {
+    return await Promise.all(this.#options.peers.map((peer) => peer.stats()));
+  }
+
+  #configuration(index: number, addresses: readonly string[]) {
+    const { manifest, plan, peers, wire, context } = this.#options;
+    const [firstLayer, lastLayer] = plan.nodes[index]!.layers!;
+    const own = formatAddress(this.#own());
+    return create(ConfigureSchema, {
+      epoch: this.epoch,
+      index,
+      nodes: peers.length + 1,
+      manifest: JSON.stringify(manifest),
+      firstLayer,
+      lastLayer,
+      successor: addresses[index] ?? own,
+      // The other nodes first: the starter has enough to do.
+      providers: [...addresses.filter((_, i) => i !== index - 1), this.#ownFor(index - 1)],
+      wire: wire === "f16" ? Configure_Dtype.F16 : Configure_Dtype.F32,
+      context,
+    });
+  }
+
+  /** Where the last peer finds the starter. */
+  #own(): Address {
+    const { advertise, peers, port } = this.#options;
+    return advertise ?? { host: peers.at(-1)!.localAddress.host, port };
+  }
+
+  #ownFor(peer: number): string {
+    const { advertise, peers, port } = this.#options;
+    return formatAddress(advertise ?? { host: peers[peer]!.localAddress.host, port });
+  }
+
+  #progress(node: string, what: string, done: number, total: number): void {
+    const type = what === "fetch" ? "fetch" : "load";
+    this.#options.onEvent({ type, node, message: `${node}: ${type === "fetch" ? "fetching layers" : "loading"}`, done, total });
+  }
+
+  #codec(edge: "stage" | "return"): FrameCodec {
+    const { manifest, wire, context } = this.#options;
+    return createFrameCodec({
+      dModel: manifest.config.hidden,
+      dtype: wire,
+      edge,
+      context,
+      maxRows: MAX_FRAME_ROWS,
+    });
+  }
+
+  async #unlessLost<T>(work: Promise<T>): Promise<T> {
+    work.catch(() => {});
+    return await Promise.race([work, this.#lost.then((error) => Promise.reject(error))]);
+  }
+
+  /** A broken link says that something is wrong, a broken control connection says with whom. */
+  async #blame(error: Error): Promise<never> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const waited = new Promise<Error>((resolve) => timer = setTimeout(() => resolve(error), BLAME_MS));
+    const reason = await Promise.race([this.#lost, waited]);
+    clearTimeout(timer);
+    throw reason;
+  }
+
+  /** Closes the links. The peers are the caller's. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#input.reject(new MdiError("cancelled", "The ring was closed"));
+    await this.#owned.disposeAsync();
+  }
+}
+
+async function* blamed<T>(source: AsyncIterable<T>, blame: (error: unknown) => Promise<never>) {
+  try {
+    yield* source;
+  } catch (error) {
+    await blame(error);
+  }
+}
