@@ -129,10 +129,9 @@ const CASES: Record<string, (links: LinkKind) => Promise<void>> = {
   },
 
   async "ends when the receiver leaves"(links) {
-    const { sender, receiver } = await pair(links, { credits: 2 });
-    await sender.send(row(0));
-    await sender.send(row(1));
-    const waiting = rejects(sender.send(row(2)), "peer_lost");
+    const { sender, receiver } = await pair(links, { credits: 4 });
+    for (let i = 0; i < 4; i++) await sender.send(row(i));
+    const waiting = rejects(sender.send(row(4)), "peer_lost");
     await pause(10);
     for await (const _ of receiver) break;
     assertEquals((await sender.down)?.code, "peer_lost");

@@ -136,7 +136,7 @@ export class CreditedQueue<T> implements AsyncIterableIterator<T> {
       );
     }
     this.#outstanding--;
-    if (this.#done || this.#ended) return;
+    if (this.#ended) return;
     if (item === null) return this.#giveBack();
     const reader = this.#reader;
     if (!reader) {
@@ -152,12 +152,12 @@ export class CreditedQueue<T> implements AsyncIterableIterator<T> {
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
-    if (this.#reader) this.#finish();
+    if (this.#items.length === 0) this.#finish();
   }
 
-  /** The link broke: the reader gets the reason, and not what is queued. */
+  /** The link broke before its end: the reader gets the reason, and not what is queued. */
   fail(reason: MdiError): void {
-    if (this.#done) return;
+    if (this.#ended) return;
     this.#ended = true;
     this.#error = reason;
     this.#items.length = 0;
@@ -172,11 +172,12 @@ export class CreditedQueue<T> implements AsyncIterableIterator<T> {
     const item = this.#items.shift();
     if (item !== undefined) {
       this.#giveBack();
+      if (this.#ended && this.#items.length === 0) this.#finish();
       return Promise.resolve({ value: item, done: false });
     }
     const reader = Promise.withResolvers<IteratorResult<T>>();
     this.#reader = reader;
-    if (this.#ended || this.#done) this.#finish();
+    if (this.#ended) this.#finish();
     return reader.promise;
   }
 

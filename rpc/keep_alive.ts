@@ -29,7 +29,7 @@ export function keepAlive(session: Http2Session, options: KeepAliveOptions): voi
     if (limit !== undefined || session.destroyed || session.closed) return;
     const start = performance.now();
     limit = setTimeout(() => {
-      limit = setTimeout(options.onSilence, GRACE_MS);
+      options.onSilence();
     }, options.timeoutMs);
     session.ping((error) => {
       clearTimeout(limit);

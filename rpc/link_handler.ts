@@ -106,19 +106,28 @@ async function receive(
   const decoder = new EnvelopeDecoder(link.maxMessageBytes);
   try {
     for await (const chunk of request.body as AsyncIterable<Uint8Array>) {
-      for (const { flags, data } of decoder.decode(chunk)) {
-        if (flags !== 0) throw badFlags(flags);
-        link.message(data);
-        decoder.maxBytes = link.maxMessageBytes;
-      }
-      if (link.finished) break;
+      take(chunk, decoder, link);
+      // Leaving the loop destroys the request, and with it what of the response is not written yet.
+      if (link.finished) return await replies.written;
     }
-    if (decoder.partial) throw truncated();
-    link.ended();
+    if (decoder.partial) link.fail(truncated());
+    else link.ended();
   } catch (error) {
-    link.fail(error instanceof MdiError ? error : predecessorLost(error));
+    link.fail(predecessorLost(error));
   } finally {
     clearTimeout(timer);
+  }
+}
+
+function take(chunk: Uint8Array, decoder: EnvelopeDecoder, link: IncomingLink): void {
+  try {
+    for (const { flags, data } of decoder.decode(chunk)) {
+      if (flags !== 0) throw badFlags(flags);
+      link.message(data);
+      decoder.maxBytes = link.maxMessageBytes;
+    }
+  } catch (error) {
+    link.fail(error as MdiError);
   }
 }
 
@@ -127,7 +136,13 @@ class Replies implements IncomingCarrier, AsyncIterableIterator<Uint8Array> {
   #credits = 0;
   #end: MdiError | null | undefined;
   #done = false;
+  #written = Promise.withResolvers<void>();
   #reader: PromiseWithResolvers<IteratorResult<Uint8Array>> | undefined;
+
+  /** Resolves when the end is written, or cannot be. */
+  get written(): Promise<void> {
+    return this.#written.promise;
+  }
 
   grant(credits: number): void {
     this.#credits += credits;
@@ -147,6 +162,7 @@ class Replies implements IncomingCarrier, AsyncIterableIterator<Uint8Array> {
 
   return(): Promise<IteratorResult<Uint8Array>> {
     this.#done = true;
+    this.#written.resolve();
     this.#deliver();
     return Promise.resolve({ value: undefined, done: true });
   }
@@ -167,6 +183,7 @@ class Replies implements IncomingCarrier, AsyncIterableIterator<Uint8Array> {
     const value = this.#take();
     if (!value && !this.#done) return;
     this.#reader = undefined;
+    if (!value) this.#written.resolve();
     reader.resolve(value ? { value, done: false } : { value: undefined, done: true });
   }
 

@@ -171,7 +171,7 @@ export class Membership implements AsyncDisposable {
       },
       onCache: (sample, _length, capacity) => this.#countCache(sample, capacity),
     });
-    throw new MdiError("peer_lost", "The predecessor closed its link");
+    // A link closed in order ends no stay: the starter ends it, or its connection does.
   }
 
   #countCache(sample: number, capacity: number): void {

@@ -1,20 +1,17 @@
 /** From options to a ring that generates: peers, model, plan, layers, links, in this order. */
 import { loadWorkerStage } from "../wasm/worker_stage.ts";
 import type { Stage } from "../wasm/stage.ts";
-import { importModel } from "../engine/model/import.ts";
-import { openModel } from "../engine/model/open.ts";
+import { loadModel } from "../engine/load_model.ts";
 import type { BlockEntry, Manifest } from "../engine/model/types.ts";
 import { parseLayers } from "../engine/plan/parse_layers.ts";
 import { type Plan, planFromCounts } from "../engine/plan/plan.ts";
 import { splitLayers } from "../engine/plan/split.ts";
-import { pullModel } from "../engine/pull/pull.ts";
-import { RingDriver, type RingPort } from "../engine/ring/driver.ts";
+import { RingDriver } from "../engine/ring/driver.ts";
 import { MAX_FRAME_ROWS } from "../engine/ring/message.ts";
 import { createScheduler } from "../engine/ring/scheduler.ts";
 import { kvTokens } from "../engine/ring/kv_budget.ts";
-import type { SlotStay } from "../engine/ring/schedule.ts";
+import type { Scheduler, SlotStay } from "../engine/ring/schedule.ts";
 import { openStore, type Store } from "../engine/store/store.ts";
-import type { Pin } from "../engine/store/pin.ts";
 import { createTokenizer } from "../engine/text/tokenizer.ts";
 import { MdiError } from "../wasm/error.ts";
 import { type Address, parseAddress } from "./address.ts";
@@ -98,7 +95,14 @@ export async function openRing(options: RingOptions = {}): Promise<Ring> {
   const store = await openStore(node.home, { limitBytes: node.storeLimitBytes });
   const pin = owned.use(await store.pin());
   const peers = await connectPeers(addresses, node, wire, signal, owned);
-  const manifest = await loadManifest(options, node, store, pin, signal);
+  const { manifest } = await loadModel(options.model, {
+    store,
+    pin,
+    dtype: options.dtype,
+    tokenizerDir: options.tokenizer,
+    signal,
+    onEvent: node.onEvent,
+  });
   const context = contextOf(options.context, manifest);
   const plan = planLayers(options.layers, manifest, node, peers);
   node.onEvent({ type: "plan", message: planText(plan) });
@@ -136,8 +140,16 @@ export async function openRing(options: RingOptions = {}): Promise<Ring> {
       kvBytesPerToken: Number(ready.kvBytesPerToken),
     })),
   ]);
-  const kv = new KvPeak();
-  const driver = startDriver({ options, stage: kv.watch(stage), port, peers: peers.length, wiring, manifest, tokens });
+  const scheduler = makeScheduler(options, peers.length + 1, tokens);
+  const driver = new RingDriver({
+    stage,
+    scheduler,
+    ...(port && { port }),
+    epoch: wiring?.epoch ?? 0,
+    dModel: manifest.config.hidden,
+    vocab: manifest.config.vocab,
+  });
+  wiring?.lost.then((error) => driver.fail(error));
   const text = await store.text(manifest.textHash);
   return new OpenRing({
     manifest,
@@ -151,7 +163,7 @@ export async function openRing(options: RingOptions = {}): Promise<Ring> {
     peers,
     wiring,
     kvTokens: tokens,
-    kvPeakTokens: () => kv.peak,
+    kvPeakTokens: () => scheduler.kvPeakTokens,
     owned: owned.move(),
   });
 }
@@ -171,27 +183,6 @@ async function connectPeers(
   const failed = results.find((result) => result.status === "rejected");
   if (failed) throw failed.reason;
   return peers;
-}
-
-async function loadManifest(
-  options: RingOptions,
-  node: ResolvedNode,
-  store: Store,
-  pin: Pin,
-  signal: AbortSignal,
-): Promise<Manifest> {
-  const pulled = await pullModel(options.model, { store, pin, signal, dtype: options.dtype, onEvent: node.onEvent });
-  await using source = await openModel(pulled.path, {
-    dtype: options.dtype ?? pulled.dtype,
-    tokenizerDir: options.tokenizer,
-    signal,
-  });
-  return await importModel(source, store, {
-    pin,
-    signal,
-    onProgress: ({ block, done, total }) =>
-      node.onEvent({ type: "import", message: `cutting ${block}`, done, total }),
-  });
 }
 
 async function listen(
@@ -308,70 +299,17 @@ async function bothOrNeither(loading: Promise<Stage>, peers: Promise<void> | und
   return [stage.value];
 }
 
-interface DriverParts {
-  options: RingOptions;
-  stage: Stage;
-  port: RingPort | undefined;
-  peers: number;
-  wiring: Wiring | undefined;
-  manifest: Manifest;
-  tokens: number;
-}
-
-function startDriver({ options, stage, port, peers, wiring, manifest, tokens }: DriverParts): RingDriver {
-  const nodes = peers + 1;
+function makeScheduler(options: RingOptions, nodes: number, tokens: number): Scheduler {
   const slots = options.slots ?? 4 * nodes;
   if (!Number.isInteger(slots) || slots < 1 || slots > MAX_FRAME_ROWS) {
     throw new RangeError(`Cannot use ${slots} slots: give a whole number from 1 to ${MAX_FRAME_ROWS}`);
   }
-  const driver = new RingDriver({
-    stage,
-    scheduler: createScheduler({
-      nodes,
-      slots,
-      chunk: CHUNK_ROWS,
-      kvTokens: tokens,
-      queueLimit: QUEUE_LIMIT,
-      ...(options.onSlot && { observe: options.onSlot }),
-    }),
-    ...(port && { port }),
-    epoch: wiring?.epoch ?? 0,
-    dModel: manifest.config.hidden,
-    vocab: manifest.config.vocab,
+  return createScheduler({
+    nodes,
+    slots,
+    chunk: CHUNK_ROWS,
+    kvTokens: tokens,
+    queueLimit: QUEUE_LIMIT,
+    ...(options.onSlot && { observe: options.onSlot }),
   });
-  wiring?.lost.then((error) => driver.fail(error));
-  return driver;
-}
-
-/** Counts the capacity of the caches that are open at once. */
-class KvPeak {
-  peak = 0;
-  #open = new Map<number, number>();
-
-  /** A stage whose caches are counted. */
-  watch(stage: Stage): Stage {
-    const count = (sample: number, capacity: number) => {
-      if (capacity === 0) this.#open.delete(sample);
-      else this.#open.set(sample, capacity);
-      let sum = 0;
-      for (const each of this.#open.values()) sum += each;
-      this.peak = Math.max(this.peak, sum);
-    };
-    return {
-      info: stage.info,
-      open(sample, capacity) {
-        count(sample, capacity);
-        stage.open(sample, capacity);
-      },
-      release(sample) {
-        count(sample, 0);
-        stage.release(sample);
-      },
-      truncate: (sample, length) => stage.truncate(sample, length),
-      forward: (batch) => stage.forward(batch),
-      logits: (hidden) => stage.logits(hidden),
-      computeMs: () => stage.computeMs(),
-      [Symbol.asyncDispose]: () => stage[Symbol.asyncDispose](),
-    };
-  }
 }

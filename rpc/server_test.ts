@@ -89,7 +89,7 @@ Deno.test("serve() turns away whoever is no member, and both sides live on", asy
     await using test = await serveTest({ identity: server, handshakeTimeoutMs: 300 });
     await using session = sessionTo(test.server, { identity: client, connectTimeoutMs: 1000 });
     const failed = await assertRejects(() => hello(session));
-    const error = fromConnectError(failed);
+    const error = fromConnectError(failed, "the peer");
     assertEquals(session.error, error);
     assertEquals(error.code, "refused_token", `${what}: ${error.message}`);
     assert(error.message.includes(`127.0.0.1:${test.server.address.port}`), what);

@@ -200,6 +200,7 @@ class Http2Session implements Session {
     const timer = setTimeout(() => this.#down(timedOut(this.address, timeoutMs)), timeoutMs);
     try {
       const host = await resolveHost(this.address.host, { signal: this.#ending.signal });
+      if (this.#error) throw this.#error;
       const { port } = this.address;
       requireTokenBeyondLoopback({ hasToken: !!this.#options.identity, peers: [{ host, port }] });
       return await this.#dial({ host, port });

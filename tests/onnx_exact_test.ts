@@ -4,7 +4,8 @@
  * `MDI_TEST_FULL=1` runs all of them; otherwise one model of each style, and one cut of each.
  */
 import { assert, assertEquals } from "@std/assert";
-import { basename, dirname, fromFileUrl, join, relative } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
 import { openOnnxModel } from "../engine/model/onnx/open_onnx_model.ts";
 import type { ModelSource } from "../engine/model/types.ts";
 import { readNpy } from "./support/npy.ts";
@@ -18,7 +19,7 @@ import {
   wholeDecoder,
 } from "./support/onnx_chain.ts";
 
-const FIXTURES = fromFileUrl(new URL("./fixtures", import.meta.url));
+const FIXTURES = fileURLToPath(new URL("./fixtures", import.meta.url));
 const FULL = Deno.env.get("MDI_TEST_FULL") === "1";
 /** The model of which the short run takes every export. */
 const SHORT_MODEL = "tiny-llama-tied";
@@ -33,13 +34,13 @@ const TOLERANCE = { fp32: 1e-4, q8: 1e-4, q4: 1e-4, fp16: 2e-2, q4f16: 6e-2 };
 interface Prompt {
   length: number;
   ids: number[];
-  greedy_ids: number[];
-  logits_file: string;
+  "greedy_ids": number[];
+  "logits_file": string;
 }
 
 interface OracleRun {
   prompts: Omit<Prompt, "ids">[];
-  dequantised_fp32?: OracleRun;
+  "dequantised_fp32"?: OracleRun;
 }
 
 interface Oracle {
@@ -99,7 +100,7 @@ async function assertOracle(
   const run = oracle.onnx?.[name];
   if (!run && dtype !== "fp32") return;
   const expected = run?.dequantised_fp32 ?? run ?? { prompts: oracle.prompts };
-  for (const [i, prompt] of oracle.prompts.entries()) {
+  for (const [i, prompt] of oracle.prompts.slice(0, FULL ? undefined : 2).entries()) {
     whole.reset();
     let logits = numbersOf(await whole.step(prompt.ids));
     const { data } = await readNpy(join(model, expected.prompts[i]!.logits_file));
@@ -125,7 +126,7 @@ for (const { name } of [...Deno.readDirSync(FIXTURES)].sort((a, b) => a.name < b
   const oracleFile = [...Deno.readDirSync(model)].find((file) => file.name === "oracle.json");
   for (const path of exportsOf(model)) {
     const label = relative(model, path);
-    const short = name === SHORT_MODEL ||
+    const short = (name === SHORT_MODEL && !label.startsWith("onnx_raw")) ||
       (!name.startsWith("tiny-llama") && dtypeOf(path) === "fp32");
     Deno.test({
       name: `blocks of ${name}/${label} equal the uncut graph`,

@@ -24,6 +24,11 @@ export interface ImportProgress {
 export interface ImportOptions {
   /** Keeps the blocks and the manifest from being removed by another process. */
   pin?: Pin | undefined;
+  /**
+   * What people call the model.
+   * @default {source.name}
+   */
+  name?: string | undefined;
   signal?: AbortSignal | undefined;
   onProgress?: ((progress: ImportProgress) => void) | undefined;
 }
@@ -39,22 +44,22 @@ export async function importModel(
   store: Store,
   options: ImportOptions = {},
 ): Promise<Manifest> {
-  const { pin, signal } = options;
-  const key = importKey(source);
+  const { pin, signal, name = source.name } = options;
+  const key = importKey(source, name);
   return await store.exclusively(`import-${key}`, async () => {
     const known = await knownManifest(store, key, pin);
     const lost = known && await store.missing(known.blocks);
     if (known && lost?.length === 0 && await store.has(known.textHash)) return known;
     if (!known) {
       const bytes = source.files.reduce((sum, file) => sum + file.bytes, 0);
-      await store.ensureRoom(bytes, `the blocks of ${source.name}`);
+      await store.ensureRoom(bytes, `the blocks of ${name}`);
     }
     const present = new Map(
       known?.blocks.filter((block) => !lost?.includes(block)).map((block) => [block.name, block]),
     );
     const manifest = validateManifest({
       version: 1,
-      name: source.name,
+      name,
       source: source.kind,
       license: source.license,
       config: source.config,
@@ -120,12 +125,12 @@ async function cut(
 }
 
 /** Names a model by its files as they lie on the disk: paths, sizes and times of change. */
-function importKey(source: ModelSource): string {
+function importKey(source: ModelSource, name: string): string {
   const files = source.files
     .map(({ path, bytes, mtimeMs }) => [path, bytes, mtimeMs])
     .sort(([a], [b]) => String(a) < String(b) ? -1 : 1);
   return createHash("sha256")
-    .update(JSON.stringify([IMPORTER_VERSION, source.kind, source.name, files]))
+    .update(JSON.stringify([IMPORTER_VERSION, source.kind, name, files]))
     .digest("hex");
 }
 

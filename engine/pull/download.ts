@@ -16,31 +16,52 @@ export interface Download {
   digest: Digest | undefined;
 }
 
+/** How a file is fetched. */
+export interface DownloadOptions extends HttpOptions {
+  /** Told the bytes that are there, of the whole. */
+  onProgress?: ((received: number) => void) | undefined;
+}
+
 /**
- * Downloads a file. `onProgress` is told the bytes that are there, of the whole.
+ * Downloads a file. A partial file of an earlier attempt that turns out to be of other bytes is dropped.
  * @returns bytes that came over the network.
  * @throws {MdiError} model_missing where it cannot be had, model_corrupt where it is another file, disk.
  */
-export async function download(
-  file: Download,
-  options: HttpOptions & { onProgress?: ((received: number) => void) | undefined },
-): Promise<number> {
-  const { signal, onProgress } = options;
+export async function download(file: Download, options: DownloadOptions): Promise<number> {
   await using receiver = await Receiver.open(file.destination, {
     what: file.name,
     bytes: file.bytes,
     digest: file.digest,
     resumable: file.digest !== undefined,
-    signal,
+    signal: options.signal,
   });
+  const resumed = receiver.offset > 0;
   let fetched = 0;
-  let before = 0;
+  try {
+    fetched = await receive(file, receiver, options);
+    await receiver.seal();
+  } catch (error) {
+    const wrong = error instanceof MdiError && error.code === "model_corrupt";
+    if (!wrong || !resumed) throw error;
+    return await download(file, options);
+  }
+  await receiver.publish(file.destination);
+  return fetched;
+}
+
+/** Fetches what is missing. @returns bytes that came. */
+async function receive(
+  file: Download,
+  receiver: Receiver,
+  options: DownloadOptions,
+): Promise<number> {
+  let fetched = 0;
+  let best = receiver.offset;
   let etag: string | null = null;
-  onProgress?.(receiver.offset);
+  options.onProgress?.(receiver.offset);
   const attempt = async () => {
-    before = fetched;
     if (receiver.offset === file.bytes) return;
-    if (file.digest === undefined && receiver.offset > 0 && etag === null) await receiver.restart();
+    if (file.digest === undefined && etag === null) await receiver.restart();
     const answer = await get(file.url, rangeHeaders(receiver.offset, etag), options);
     try {
       await checkAnswer(file, answer, receiver);
@@ -48,7 +69,7 @@ export async function download(
       for await (const chunk of answer.body()) {
         await receiver.write(chunk);
         fetched += chunk.length;
-        onProgress?.(receiver.offset);
+        options.onProgress?.(receiver.offset);
       }
     } finally {
       await answer.done();
@@ -57,9 +78,11 @@ export async function download(
       throw new TransientError(`it ended after ${receiver.offset} of ${file.bytes} bytes`);
     }
   };
-  await withRetries(`fetch ${file.name}`, attempt, options, () => fetched > before);
-  await receiver.seal();
-  await receiver.publish(file.destination);
+  await withRetries(`fetch ${file.name}`, attempt, options, () => {
+    const progressed = receiver.offset > best;
+    best = Math.max(best, receiver.offset);
+    return progressed;
+  });
   return fetched;
 }
 

@@ -14,7 +14,7 @@ export interface HttpOptions {
   connectMs?: number | undefined;
   /** Longest silence within an answer's body, in ms. @default {30000} */
   stallMs?: number | undefined;
-  /** Attempts at one request. @default {4} */
+  /** Attempts in a row that bring nothing. @default {4} */
   attempts?: number | undefined;
   /** Pause before the second attempt in ms; doubled for each one after it. @default {500} */
   backoffMs?: number | undefined;
@@ -216,7 +216,7 @@ export async function withRetries<T>(
       return await fn();
     } catch (error) {
       if (!(error instanceof TransientError)) throw error;
-      if (progressed()) attempt = 1;
+      if (progressed()) attempt = 0;
       if (attempt >= attempts) {
         throw new MdiError("model_missing", `Cannot ${what}: ${error.message}`, { cause: error });
       }

@@ -12,7 +12,7 @@ import { MdiError } from "../../wasm/error.ts";
 import type { Stage } from "../../wasm/stage.ts";
 import { type FinishReason, Sample } from "./sample.ts";
 import { type FrameMessage, type MessageSender, type RingMessage, wantedRows } from "./message.ts";
-import type { FrameSegment, HeadRow, RingAction, RingEvent, Scheduler } from "./schedule.ts";
+import type { FrameSegment, RingAction, RingEvent, Scheduler } from "./schedule.ts";
 
 /** The ring beyond this node. */
 export interface RingPort extends MessageSender {
@@ -80,6 +80,12 @@ interface Running {
   capacity: number;
   request: TurnRequest;
   settle: PromiseWithResolvers<TurnResult>;
+}
+
+/** A row in head and whose token is drawn from it. */
+interface Draw {
+  row: number;
+  running: Running;
 }
 
 /** Totals since the start. */
@@ -301,36 +307,27 @@ export class RingDriver {
         if (action.type !== "reject") this.#act(action);
         continue;
       }
-      const { rows } = action;
-      this.#heads = this.#heads.then(() => this.#head(rows, frame.hidden))
+      const draws = action.rows.map(({ sample, row }) => ({ row, running: this.#running.get(sample)! }));
+      this.#heads = this.#heads.then(() => this.#head(draws, frame.hidden))
         .catch((error) => this.fail(error));
     }
   }
 
-  async #head(rows: readonly HeadRow[], hidden: Float32Array): Promise<void> {
+  async #head(draws: readonly Draw[], hidden: Float32Array): Promise<void> {
     if (this.#failure) return;
     const { stage, dModel, vocab } = this.#options;
-    const wanted = rows.length * dModel === hidden.length
-      ? hidden
-      : new Float32Array(rows.length * dModel);
-    if (wanted !== hidden) {
-      rows.forEach(({ row }, i) =>
-        wanted.set(hidden.subarray(row * dModel, (row + 1) * dModel), i * dModel)
-      );
-    }
-    const logits = await stage.logits(wanted);
+    const logits = await stage.logits(pickRows(hidden, draws.map(({ row }) => row), dModel));
     if (this.#failure) return;
     const start = performance.now();
     const ended: number[] = [];
-    rows.forEach(({ sample: id }, i) => {
-      const running = this.#running.get(id);
-      // A sample that was stopped while its row was in head draws no more.
-      if (!running || running.sample.finish !== null) return;
+    draws.forEach(({ running }, i) => {
       const { sample, request } = running;
+      // A turn that was stopped while its row was in head draws no more, even if the next one runs.
+      if (this.#running.get(sample.id) !== running || sample.finish !== null) return;
       const token = request.draw(logits.subarray(i * vocab, (i + 1) * vocab), sample.ids());
       const last = sample.append(token) !== null;
       if (request.accept(token, last)) sample.end("stop");
-      if (sample.finish !== null) ended.push(id);
+      if (sample.finish !== null) ended.push(sample.id);
     });
     this.counters.samplingMs += performance.now() - start;
     this.#step({ type: "drawn", ended });
@@ -346,6 +343,14 @@ export class RingDriver {
     sample.end("length");
     settle.resolve({ finish: sample.finish!, ids: Array.from(sample.ids(sample.promptLength)) });
   }
+}
+
+/** The given rows of hidden [rows, d_model]; itself where they are all of it. */
+function pickRows(hidden: Float32Array, rows: readonly number[], dModel: number): Float32Array {
+  if (rows.length * dModel === hidden.length) return hidden;
+  const out = new Float32Array(rows.length * dModel);
+  rows.forEach((row, i) => out.set(hidden.subarray(row * dModel, (row + 1) * dModel), i * dModel));
+  return out;
 }
 
 function sameSegments(

@@ -24,10 +24,16 @@ export class KvBudget {
   /** Tokens that can be reserved in all. */
   readonly tokens: number;
   #reserved = 0;
+  #peak = 0;
 
   /** Makes an empty budget. */
   constructor(tokens: number) {
     this.tokens = tokens;
+  }
+
+  /** Most tokens reserved at once so far. */
+  get peak(): number {
+    return this.#peak;
   }
 
   /** Tokens reserved now. */
@@ -39,6 +45,7 @@ export class KvBudget {
   reserve(tokens: number): boolean {
     if (tokens > this.tokens - this.#reserved) return false;
     this.#reserved += tokens;
+    this.#peak = Math.max(this.#peak, this.#reserved);
     return true;
   }
 

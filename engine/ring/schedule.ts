@@ -128,6 +128,8 @@ export interface Scheduler {
    * @throws {MdiError} protocol where a frame returns that never left.
    */
   step(event: RingEvent): RingAction[];
+  /** Most cached tokens reserved at once so far. */
+  readonly kvPeakTokens: number;
   /** The frame that must return next, to check the one that does; undefined where none is out. */
   readonly expected: readonly FrameSegment[] | undefined;
 }

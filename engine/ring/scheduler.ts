@@ -123,6 +123,10 @@ class RingScheduler implements Scheduler {
     return this.#ring[0]?.segments;
   }
 
+  get kvPeakTokens(): number {
+    return this.#kv.peak;
+  }
+
   step(event: RingEvent): RingAction[] {
     this.#steps++;
     const actions: RingAction[] = [];

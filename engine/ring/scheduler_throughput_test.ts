@@ -25,8 +25,6 @@ interface Result {
   busy: number[];
   /** Of all samples, once warm. */
   tokensPerSecond: number;
-  /** Tokens of each sample since the start. */
-  drawn: Map<number, number>;
 }
 
 /** Runs warm, then measures. */
@@ -77,7 +75,7 @@ function measure(load: Load): Result {
   while (ring.clock.now() < 120 * round) ring.clock.next();
   const ms = ring.clock.now() - start;
   const busy = ring.nodes.map((node, i) => (node.busyMs - before[i]!) / ms);
-  return { busy, tokensPerSecond: tokens / ms * 1000, drawn };
+  return { busy, tokensPerSecond: tokens / ms * 1000 };
 }
 
 for (const nodes of [1, 2, 3, 4, 8, 16]) {
@@ -125,14 +123,6 @@ Deno.test("createScheduler() lets tokens pass a long prompt", () => {
   // A chunk of 32 rows takes 134 ms at a node; each lets a decode frame through.
   const { tokensPerSecond } = measure(load);
   assert(tokensPerSecond >= 0.9 * 1000 / 144, `${tokensPerSecond} tokens/s`);
-});
-
-Deno.test("createScheduler() lets a long prompt pass tokens", () => {
-  // The starter is the slowest and always has rows ready.
-  let prompts = 0;
-  const load: Load = { nodes: 2, samples: 3, prompt: () => prompts++ === 2 ? 320 : 3 };
-  const { drawn } = measure({ ...load, slow: { node: 0, times: 4 } });
-  assert(drawn.get(2)! > 50, `${drawn.get(2)} tokens`);
 });
 
 function percent(fraction: number): string {

@@ -12,7 +12,8 @@ async function pretendPulled(store: Store, dir: string, name: string): Promise<s
   await Deno.mkdir(path, { recursive: true });
   await Deno.writeFile(join(path, "m.gguf"), noise(5000, 9));
   const files = [{ path: "m.gguf", bytes: 5000 }];
-  await writePulled(store.layout, dir, { name, license: "mit", source: "hub", dtype: null, files });
+  const record = { name, license: "mit", source: "hub", dtype: null, entry: "m.gguf", files };
+  await writePulled(store.layout, dir, record);
   return join(path, "m.gguf");
 }
 

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { MdiError } from "../../wasm/error.ts";
 import { MAX_MANIFEST_BYTES, validateManifest } from "../model/manifest.ts";
+import { DTYPE_ORDER, type OnnxDtype } from "../model/onnx/model_files.ts";
 import type { Manifest } from "../model/types.ts";
 import { namesIn, statOf, writeAtomically } from "./disk.ts";
 import { isHash, type StoreLayout } from "./layout.ts";
@@ -33,7 +34,9 @@ export interface PulledRecord {
   /** Where the files came from, for people. */
   source: string;
   /** File of an export to take, where the name chose one; as `--dtype`. */
-  dtype: string | null;
+  dtype: OnnxDtype | null;
+  /** What to open, relative to the directory: a file, or "" for the directory itself. */
+  entry: string;
   files: PulledFile[];
 }
 
@@ -143,7 +146,8 @@ export async function readPulled(
     name: json.name,
     license: typeof json.license === "string" ? json.license : null,
     source: typeof json.source === "string" ? json.source : "",
-    dtype: typeof json.dtype === "string" ? json.dtype : null,
+    dtype: DTYPE_ORDER.find((dtype) => dtype === json.dtype) ?? null,
+    entry: typeof json.entry === "string" ? json.entry : "",
     files,
   };
 }

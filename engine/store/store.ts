@@ -288,7 +288,7 @@ export class Store {
     fn: () => Promise<T>,
     options: { signal?: AbortSignal | undefined } = {},
   ): Promise<T> {
-    if (!/^[\w.-]{1,200}$/.test(name)) throw new TypeError(`Cannot lock ${JSON.stringify(name)}`);
+    if (!/^[\w.-]{1,240}$/.test(name)) throw new TypeError(`Cannot lock ${JSON.stringify(name)}`);
     return await withLock(join(this.layout.locks, `${name}.lock`), fn, options);
   }
 }

@@ -21,7 +21,7 @@ export interface Sampler {
    * @param history the ids so far, prompt and generated, for the repetition penalty.
    * @throws {MdiError} internal where a logit is NaN or none is finite.
    */
-  sample(logits: Float32Array, history: readonly number[]): number;
+  sample(logits: Float32Array, history: readonly number[] | Int32Array): number;
 }
 
 /**
@@ -50,7 +50,7 @@ class WarpingSampler implements Sampler {
     this.#random = randomStream(options.seed, options.stream);
   }
 
-  sample(logits: Float32Array, history: readonly number[]): number {
+  sample(logits: Float32Array, history: readonly number[] | Int32Array): number {
     const vocab = logits.length;
     if (this.#scores.length !== vocab) {
       this.#scores = new Float32Array(vocab);
@@ -107,7 +107,13 @@ class WarpingSampler implements Sampler {
     for (let id = 0; id < vocab; id++) {
       if (weights[id]! >= floor && weights[id]! > 0) ids[count++] = id;
     }
-    const kept = selectLargest(ids, count, scores, weights, Math.max(topP * total, Number.MIN_VALUE));
+    const kept = selectLargest(
+      ids,
+      count,
+      scores,
+      weights,
+      Math.max(topP * total, Number.MIN_VALUE),
+    );
     // The last one kept, in the order of selection, is the boundary.
     let score = Infinity;
     let last = 0;
@@ -173,7 +179,7 @@ function badLogits(why: string, id: number): MdiError {
 function penalise(
   scores: Float32Array,
   logits: Float32Array,
-  history: readonly number[],
+  history: readonly number[] | Int32Array,
   penalty: number,
 ): void {
   for (const id of history) {

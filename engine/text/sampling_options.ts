@@ -81,7 +81,9 @@ export function checkSampling(options: SamplingOptions): void {
   const { temperature, topK, topP, minP, repetitionPenalty, seed, stream } = options;
   check("temperature", temperature, temperature >= 0 && temperature < Infinity, "0 or more");
   if (temperature === 0 && !options.greedy) {
-    throw new RangeError("Cannot sample with temperature 0: it means greedy decoding; ask for that");
+    throw new RangeError(
+      "Cannot sample with temperature 0: it means greedy decoding; ask for that",
+    );
   }
   check("top-k", topK, Number.isSafeInteger(topK) && topK >= 0, "a whole number, 0 for all");
   check("top-p", topP, topP >= 0 && topP <= 1, "0 to 1");

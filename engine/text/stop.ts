@@ -24,7 +24,9 @@ export interface StopFilter {
  * @throws {RangeError} for an empty stop string.
  */
 export function createStopFilter(stops: readonly string[]): StopFilter {
-  if (stops.includes("")) throw new RangeError("Cannot stop at an empty text: give some characters");
+  if (stops.includes("")) {
+    throw new RangeError("Cannot stop at an empty text: give some characters");
+  }
   return new HoldingStopFilter(stops);
 }
 

@@ -82,7 +82,9 @@ export function decoderPlan(decoder: unknown): DecoderPlan {
       default:
         throw new MdiError(
           "model_unsupported",
-          `Cannot decode with the tokenizer: its decoder has a step ${JSON.stringify(step.type)}; ` +
+          `Cannot decode with the tokenizer: its decoder has a step ${
+            JSON.stringify(step.type)
+          }; ` +
             "mdi knows ByteLevel, Replace, ByteFallback, Fuse, Strip and Metaspace",
         );
     }

@@ -1,24 +1,28 @@
 /**
  * Long texts in parts. The patterns of pre-tokenizers keep a backtracking stack that overflows after a
- * few million emoji in a row, and a single word of megabytes takes gigabytes to merge; a part does not.
+ * few million emoji in a row, and one word of megabytes takes gigabytes to merge; a part does neither,
+ * and between parts the tokenizer can give up on a text that is too long anyhow.
  */
 
-/** A text up to this length stays whole. */
-const PART_LENGTH = 65_536;
-/** Where every byte-level pre-tokenizer parts words: before a space between two letters. */
+/** A text up to this length, in UTF-16 code units, stays whole. */
+const PART_LENGTH = 16_384;
+/** Where every pre-tokenizer parts words: before a space between two letters. */
 const WORD_BOUNDARY = /\p{L} (?=\p{L})/gu;
 
 /**
- * Cuts a text where words part, so that the parts' ids are those of the whole. Only a run of
- * 32,768 characters without such a place is cut inside.
+ * Cuts a text where words part, so that the parts' ids are those of the whole. Only where 8,192
+ * characters have no such place is a word cut inside.
+ *
+ * @param prefixed whether the tokenizer puts a space before every text, as SentencePiece models do; it
+ * then stands for the one that a part would begin with.
  */
-export function textParts(text: string): string[] {
+export function textParts(text: string, prefixed: boolean): string[] {
   const parts: string[] = [];
   let start = 0;
   while (text.length - start > PART_LENGTH) {
     const end = lastBoundary(text, start + PART_LENGTH / 2, start + PART_LENGTH);
     parts.push(text.slice(start, end));
-    start = end;
+    start = prefixed && text[end] === " " ? end + 1 : end;
   }
   parts.push(text.slice(start));
   return parts;

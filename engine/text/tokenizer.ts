@@ -1,3 +1,4 @@
+// deno-lint-ignore-file camelcase -- the keys are those of Hugging Face's files
 /**
  * Text to ids and back.
  *
@@ -32,6 +33,12 @@ export interface EncodeOptions {
    * @default true
    */
   addSpecialTokens?: boolean;
+  /**
+   * Give up when the text turns out to have more tokens, so that a prompt of megabytes costs no more
+   * than a full context: the package takes one to two microseconds a character.
+   * @default Infinity
+   */
+  maxTokens?: number;
 }
 
 /** Settings of {@linkcode Tokenizer.decode}. */
@@ -52,15 +59,20 @@ export interface Tokenizer {
   /**
    * The ids of a text. A special token that is spelt out in the text becomes that token. Half a
    * surrogate pair counts as U+FFFD.
+   * @throws {MdiError} context_exceeded for more than `maxTokens`.
    */
   encode(text: string, options?: EncodeOptions): number[];
   /** The text of ids. Ids without a token have none. */
   decode(ids: readonly number[], options?: DecodeOptions): string;
   /**
    * The ids of a chat under the model's template.
-   * @throws {MdiError} model_unsupported without a template, or where it refuses the messages.
+   * @throws {MdiError} model_unsupported without a template, or where it refuses the messages;
+   * context_exceeded for more than `maxTokens`.
    */
-  chat(messages: readonly ChatMessage[], options?: ChatOptions): number[];
+  chat(
+    messages: readonly ChatMessage[],
+    options?: ChatOptions & Pick<EncodeOptions, "maxTokens">,
+  ): number[];
   /** Whether an id is a special token: one without text of its own. */
   isSpecial(id: number): boolean;
   /** A decoder for the ids of one sequence, one at a time. */
@@ -98,8 +110,6 @@ class BpeTokenizer implements Tokenizer, DecoderVocab {
   /** The ids that the post-processor puts before and after a text. */
   readonly #prefix: number[];
   readonly #suffix: number[];
-  /** Whether the parts of a long text may be encoded by themselves: nothing is put before a part. */
-  readonly #divisible: boolean;
 
   constructor(
     json: TokenizerJson,
@@ -116,20 +126,24 @@ class BpeTokenizer implements Tokenizer, DecoderVocab {
       if (token.special) this.#special.add(token.id as number);
     }
     this.vocab = 1 + largest(Object.values(json.model.vocab as object), this.#added);
-    this.#divisible = plan.pieces === "bytes" && json.normalizer?.type !== "Prepend";
     [this.#prefix, this.#suffix] = this.#surroundings();
   }
 
   encode(text: string, options: EncodeOptions = {}): number[] {
-    const wellFormed = text.toWellFormed();
-    const parts = this.#divisible ? textParts(wellFormed) : [wellFormed];
-    const surround = options.addSpecialTokens ?? true;
-    const ids = surround ? [...this.#prefix] : [];
-    for (const part of parts) {
+    const { addSpecialTokens = true, maxTokens = Infinity } = options;
+    const ids = addSpecialTokens ? [...this.#prefix] : [];
+    for (const part of textParts(text.toWellFormed(), this.#plan.dummySpace)) {
       for (const id of this.#encodePart(part, false)) ids.push(id);
+      if (ids.length > maxTokens) break;
     }
-    if (surround) ids.push(...this.#suffix);
-    return ids;
+    if (addSpecialTokens) ids.push(...this.#suffix);
+    if (ids.length <= maxTokens) return ids;
+    throw new MdiError(
+      "context_exceeded",
+      `Cannot use a text of ${text.length} characters: it has more than ${maxTokens} tokens; ` +
+        "shorten it or allow a longer context",
+      { details: { characters: text.length, maxTokens } },
+    );
   }
 
   decode(ids: readonly number[], options: DecodeOptions = {}): string {
@@ -139,7 +153,10 @@ class BpeTokenizer implements Tokenizer, DecoderVocab {
     return text + decoder.flush();
   }
 
-  chat(messages: readonly ChatMessage[], options: ChatOptions = {}): number[] {
+  chat(
+    messages: readonly ChatMessage[],
+    options: ChatOptions & Pick<EncodeOptions, "maxTokens"> = {},
+  ): number[] {
     if (this.#template === null) {
       throw new MdiError(
         "model_unsupported",
@@ -147,7 +164,10 @@ class BpeTokenizer implements Tokenizer, DecoderVocab {
       );
     }
     // The template has written the special tokens itself.
-    return this.encode(this.#template.render(messages, options), { addSpecialTokens: false });
+    return this.encode(this.#template.render(messages, options), {
+      addSpecialTokens: false,
+      maxTokens: options.maxTokens ?? Infinity,
+    });
   }
 
   isSpecial(id: number): boolean {

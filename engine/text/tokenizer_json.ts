@@ -1,3 +1,4 @@
+// deno-lint-ignore-file camelcase -- the keys are those of Hugging Face's files
 /**
  * A tokenizer.json made ready for @huggingface/tokenizers: its shape is checked, and where that package
  * differs from Hugging Face's Rust tokenizers, or takes very long, the file is rewritten into an equal
@@ -20,8 +21,6 @@ export interface TokenizerJson extends JsonObject {
 
 /** Ids above this are refused: the largest vocabularies have a quarter of a million. */
 const MAX_TOKEN_ID = 2 ** 22;
-/** Code points of one pre-token at most; only runs without a single space are longer. */
-const MAX_WORD = 4096;
 
 /** GPT-2's pre-tokenizer, as `ByteLevel` applies it by itself. Source: encoder.py of openai/gpt-2. */
 export const GPT2_PATTERN =
@@ -57,9 +56,8 @@ export function prepareTokenizerJson(json: JsonObject): TokenizerJson {
     post_processor: objectOrNull(json.post_processor, "post_processor"),
     decoder: objectOrNull(json.decoder, "decoder"),
   };
-  if (splitsNoWords(ready.pre_tokenizer)) {
-    ready.pre_tokenizer = sequence(ready.pre_tokenizer, splitAtSpaces(model.vocab));
-  }
+  const split = splitsNoWords(ready.pre_tokenizer) ? splitAtSpaces(model.vocab) : null;
+  if (split !== null) ready.pre_tokenizer = sequence(ready.pre_tokenizer, split);
   return ready;
 }
 
@@ -96,18 +94,13 @@ function splitsNoWords(step: JsonObject | null): boolean {
 }
 
 /**
- * A split before the spaces of SentencePiece-style BPE, which by itself merges the whole text as one
- * word: slow, memory without bound, no use for the cache of words. It changes nothing, as long as no
- * piece has a space after another character: then no merge crosses the place. Where one has, only
- * words too long for comfort are cut.
+ * A split before the spaces of SentencePiece-style BPE, which by itself merges a whole text as one
+ * word: slow, and no use for the cache of words. It changes nothing as long as no piece has a space
+ * after another character, because then no merge crosses the place; null where one has.
  */
-function splitAtSpaces(vocab: Record<string, number>): JsonObject {
+function splitAtSpaces(vocab: Record<string, number>): JsonObject | null {
   const crosses = Object.keys(vocab).some((piece) => /[^▁]▁/.test(piece));
-  return splitBy(
-    crosses
-      ? `[\\s\\S]{1,${16 * MAX_WORD}}`
-      : `▁{0,${MAX_WORD}}[^▁]{1,${MAX_WORD}}|▁{1,${MAX_WORD}}`,
-  );
+  return crosses ? null : splitBy("▁*[^▁]+|▁+");
 }
 
 function sequence(first: JsonObject | null, second: JsonObject): JsonObject {

@@ -10,6 +10,8 @@ import { joinBlocks } from "../../wasm/ort/join.ts";
 
 ort.env.wasm.numThreads = 1;
 ort.env.logLevel = "error";
+// Its first call opens a message port that stays open: outside of any test.
+await ort.InferenceSession.create(new Uint8Array(1)).catch(() => {});
 
 /** Tensors by name. */
 export type Tensors = Record<string, ort.Tensor>;
@@ -179,7 +181,12 @@ class SessionChain implements Decoder {
     const half = this.#source.kvBytesPerTokenLayer === 4 * kvHeads * headDim;
     const empty = () =>
       half
-        ? new ort.Tensor("float16", new Float16Array(0), [1, kvHeads, 0, headDim])
+        ? new ort.Tensor("float16", new Float16Array(0) as unknown as Uint16Array, [
+          1,
+          kvHeads,
+          0,
+          headDim,
+        ])
         : new ort.Tensor("float32", new Float32Array(0), [1, kvHeads, 0, headDim]);
     this.#length = 0;
     this.#caches = this.#links.map(({ pasts }) =>
@@ -193,9 +200,9 @@ class SessionChain implements Decoder {
     const int64 = (values: bigint[]) =>
       new ort.Tensor("int64", BigInt64Array.from(values), [1, values.length]);
     const sides: Tensors = {
-      input_ids: int64(ids.map(BigInt)),
-      attention_mask: int64(Array.from({ length: total }, () => 1n)),
-      position_ids: int64(ids.map((_, row) => BigInt(this.#length + row))),
+      "input_ids": int64(ids.map(BigInt)),
+      "attention_mask": int64(Array.from({ length: total }, () => 1n)),
+      "position_ids": int64(ids.map((_, row) => BigInt(this.#length + row))),
     };
     let edge: Tensors = {};
     for (const [i, { session, pasts, presents }] of this.#links.entries()) {

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file camelcase -- the types are called as ggml calls them
 /**
  * Rows of ggml's first quantised types, blocks of 32 weights: an f16 scale `d`, in the `_1` types an f16
  * minimum `m`, then the codes. After `dequantize_row_q*` of ggml's `ggml-quants.c`, bit for bit: every
@@ -17,7 +18,8 @@ export function rowQ4_0(
   outOffset: number,
 ): void {
   const half = halfTable();
-  for (let end = outOffset + k; outOffset < end; outOffset += BLOCK, offset += 18) {
+  const end = outOffset + k;
+  for (; outOffset < end; outOffset += BLOCK, offset += 18) {
     const d = half[bytes[offset]! | bytes[offset + 1]! << 8]!;
     for (let j = 0; j < HALF_BLOCK; j++) {
       const q = bytes[offset + 2 + j]!;
@@ -36,7 +38,8 @@ export function rowQ4_1(
   outOffset: number,
 ): void {
   const half = halfTable();
-  for (let end = outOffset + k; outOffset < end; outOffset += BLOCK, offset += 20) {
+  const end = outOffset + k;
+  for (; outOffset < end; outOffset += BLOCK, offset += 20) {
     const d = half[bytes[offset]! | bytes[offset + 1]! << 8]!;
     const m = half[bytes[offset + 2]! | bytes[offset + 3]! << 8]!;
     for (let j = 0; j < HALF_BLOCK; j++) {
@@ -56,7 +59,8 @@ export function rowQ5_0(
   outOffset: number,
 ): void {
   const half = halfTable();
-  for (let end = outOffset + k; outOffset < end; outOffset += BLOCK, offset += 22) {
+  const end = outOffset + k;
+  for (; outOffset < end; outOffset += BLOCK, offset += 22) {
     const d = half[bytes[offset]! | bytes[offset + 1]! << 8]!;
     const low = bytes[offset + 2]! | bytes[offset + 3]! << 8;
     const high = bytes[offset + 4]! | bytes[offset + 5]! << 8;
@@ -77,7 +81,8 @@ export function rowQ5_1(
   outOffset: number,
 ): void {
   const half = halfTable();
-  for (let end = outOffset + k; outOffset < end; outOffset += BLOCK, offset += 24) {
+  const end = outOffset + k;
+  for (; outOffset < end; outOffset += BLOCK, offset += 24) {
     const d = half[bytes[offset]! | bytes[offset + 1]! << 8]!;
     const m = half[bytes[offset + 2]! | bytes[offset + 3]! << 8]!;
     const low = bytes[offset + 4]! | bytes[offset + 5]! << 8;
@@ -99,7 +104,8 @@ export function rowQ8_0(
   outOffset: number,
 ): void {
   const half = halfTable();
-  for (let end = outOffset + k; outOffset < end; outOffset += BLOCK, offset += 34) {
+  const end = outOffset + k;
+  for (; outOffset < end; outOffset += BLOCK, offset += 34) {
     const d = half[bytes[offset]! | bytes[offset + 1]! << 8]!;
     for (let j = 0; j < BLOCK; j++) out[outOffset + j] = (bytes[offset + 2 + j]! << 24 >> 24) * d;
   }

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file camelcase -- the types are called as ggml calls them
 /**
  * Rows of ggml's K-quants, super-blocks of 256 weights. After `dequantize_row_q4_K`, `_q5_K` and `_q6_K`
  * of ggml's `ggml-quants.c`, bit for bit: the products of an f16, a 6-bit or 8-bit scale and a code are
@@ -9,16 +10,12 @@ const BLOCK = 256;
 
 /** Scale of sub-block `j` (0 to 7): six bits out of the twelve bytes at `at`. */
 function scale(bytes: Uint8Array, at: number, j: number): number {
-  return j < 4
-    ? bytes[at + j]! & 63
-    : bytes[at + j + 4]! & 15 | (bytes[at + j - 4]! >> 6) << 4;
+  return j < 4 ? bytes[at + j]! & 63 : bytes[at + j + 4]! & 15 | (bytes[at + j - 4]! >> 6) << 4;
 }
 
 /** Minimum of sub-block `j` (0 to 7): six bits out of the twelve bytes at `at`. */
 function minimum(bytes: Uint8Array, at: number, j: number): number {
-  return j < 4
-    ? bytes[at + j + 4]! & 63
-    : bytes[at + j + 4]! >> 4 | (bytes[at + j]! >> 6) << 4;
+  return j < 4 ? bytes[at + j + 4]! & 63 : bytes[at + j + 4]! >> 4 | (bytes[at + j]! >> 6) << 4;
 }
 
 /** d, dmin (f16), scales [12], codes [128]: d · scale · q - dmin · minimum, eight sub-blocks of 32. */
@@ -30,7 +27,8 @@ export function rowQ4_K(
   outOffset: number,
 ): void {
   const half = halfTable();
-  for (let end = outOffset + k; outOffset < end; outOffset += BLOCK, offset += 144) {
+  const end = outOffset + k;
+  for (; outOffset < end; outOffset += BLOCK, offset += 144) {
     const d = half[bytes[offset]! | bytes[offset + 1]! << 8]!;
     const dmin = half[bytes[offset + 2]! | bytes[offset + 3]! << 8]!;
     for (let pair = 0; pair < 4; pair++) {
@@ -58,7 +56,8 @@ export function rowQ5_K(
   outOffset: number,
 ): void {
   const half = halfTable();
-  for (let end = outOffset + k; outOffset < end; outOffset += BLOCK, offset += 176) {
+  const end = outOffset + k;
+  for (; outOffset < end; outOffset += BLOCK, offset += 176) {
     const d = half[bytes[offset]! | bytes[offset + 1]! << 8]!;
     const dmin = half[bytes[offset + 2]! | bytes[offset + 3]! << 8]!;
     const high = offset + 16;
@@ -88,7 +87,8 @@ export function rowQ6_K(
   outOffset: number,
 ): void {
   const half = halfTable();
-  for (let end = outOffset + k; outOffset < end; outOffset += BLOCK, offset += 210) {
+  const end = outOffset + k;
+  for (; outOffset < end; outOffset += BLOCK, offset += 210) {
     const d = half[bytes[offset + 208]! | bytes[offset + 209]! << 8]!;
     // Of each half (128 weights), the codes of runs 0, 2 and 1, 3 of 32 weights share bytes; a run has
     // two scales, one for each 16.

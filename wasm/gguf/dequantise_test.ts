@@ -63,10 +63,22 @@ Deno.test("dequantiseTransposed() takes rows that are not whole tiles", () => {
 
 Deno.test("dequantiseRow() refuses rows and places that do not fit", () => {
   const out = new Float32Array(64);
-  assertThrows(() => dequantiseRow("Q4_0", new Uint8Array(18), 0, 33, out, 0), RangeError, "blocks of 32");
-  assertThrows(() => dequantiseRow("Q4_0", new Uint8Array(17), 0, 32, out, 0), RangeError, "17 bytes");
+  assertThrows(
+    () => dequantiseRow("Q4_0", new Uint8Array(18), 0, 33, out, 0),
+    RangeError,
+    "blocks of 32",
+  );
+  assertThrows(
+    () => dequantiseRow("Q4_0", new Uint8Array(17), 0, 32, out, 0),
+    RangeError,
+    "17 bytes",
+  );
   assertThrows(() => dequantiseRow("Q4_0", new Uint8Array(18), -1, 32, out, 0), RangeError);
-  assertThrows(() => dequantiseRow("Q4_0", new Uint8Array(18), 0, 32, out, 33), RangeError, "has 64");
+  assertThrows(
+    () => dequantiseRow("Q4_0", new Uint8Array(18), 0, 32, out, 33),
+    RangeError,
+    "has 64",
+  );
   assertThrows(
     () => dequantiseTransposed("F32", new Uint8Array(16), 2, 2, new Float32Array(3)),
     RangeError,

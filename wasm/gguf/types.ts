@@ -43,7 +43,9 @@ export function isGgufType(name: string): name is GgufType {
 export function rowBytes(type: GgufType, k: number): number {
   const { block, bytes } = GGUF_TYPES[type];
   if (!Number.isSafeInteger(k) || k < 0 || k % block !== 0) {
-    throw new RangeError(`Cannot size a ${type} row: ${k} weights are not whole blocks of ${block}`);
+    throw new RangeError(
+      `Cannot size a ${type} row: ${k} weights are not whole blocks of ${block}`,
+    );
   }
   return k / block * bytes;
 }

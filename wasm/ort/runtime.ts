@@ -1,8 +1,9 @@
 /**
  * The only file that names ONNX Runtime: its WebAssembly build, the very version that transformers.js
- * carries, with one thread (more were no faster at decode) and local files only.
+ * carries, with one thread (more were no faster at decode) and local files only. The package's main entry
+ * is its Node build under Deno; the entry "onnxruntime-web/wasm" does not load in a worker.
  */
-import * as ort from "onnxruntime-web/wasm";
+import * as ort from "onnxruntime-web";
 import { MdiError, messageOf } from "../error.ts";
 
 /** One weight given to a session beside its graph. */

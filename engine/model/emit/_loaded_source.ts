@@ -17,12 +17,19 @@ async function startOnnxRuntime(): Promise<void> {
   const graph = new GraphBuilder("nothing");
   graph.node("Identity", "y", [graph.input("x", "FLOAT", [1])]);
   graph.output("y", "FLOAT", [1]);
-  const session = await createSession("nothing", toBinary(ModelProtoSchema, graph.build().model), []);
+  const session = await createSession(
+    "nothing",
+    toBinary(ModelProtoSchema, graph.build().model),
+    [],
+  );
   await session.release();
 }
 
+/** What of a source a stage is made from. */
+export type Blocks = Pick<ModelSource, "name" | "config" | "blocks">;
+
 /** Writes all blocks of a source into a directory. */
-export async function writeBlocks(source: ModelSource, directory: string): Promise<BlockFile[]> {
+export async function writeBlocks(source: Blocks, directory: string): Promise<BlockFile[]> {
   const layouts = new Map<string, BlockLayout>();
   const files: BlockFile[] = [];
   for await (const recipe of source.blocks()) {
@@ -35,7 +42,9 @@ export async function writeBlocks(source: ModelSource, directory: string): Promi
       for (let at = 0; at < chunk.length;) at += await file.write(chunk.subarray(at));
       bytes += chunk.length;
     }
-    if (bytes !== plan.bytes) throw new Error(`${recipe.name}: ${bytes} bytes, planned ${plan.bytes}`);
+    if (bytes !== plan.bytes) {
+      throw new Error(`${recipe.name}: ${bytes} bytes, planned ${plan.bytes}`);
+    }
     files.push({ name: recipe.name, path });
   }
   return files;
@@ -52,7 +61,7 @@ export class LoadedSource implements AsyncDisposable {
   }
 
   /** Writes, loads, and removes the files again. */
-  static async load(source: ModelSource): Promise<LoadedSource> {
+  static async load(source: Blocks): Promise<LoadedSource> {
     const directory = await Deno.makeTempDir();
     try {
       const { layers, hidden, vocab } = source.config;

@@ -15,8 +15,8 @@ export const FIXTURES: string = join(import.meta.dirname!, "../../../tests/fixtu
 
 interface RawPrompt {
   ids?: number[];
-  greedy_ids: number[];
-  logits_file: string;
+  "greedy_ids": number[];
+  "logits_file": string;
 }
 
 /** Reads a fixture's oracle: of one GGUF file, or of the fp32 model where none is named. */

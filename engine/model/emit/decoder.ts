@@ -71,7 +71,13 @@ function layerBlock(config: ModelConfig, index: number, weights: LayerWeights): 
   ]);
 
   // SwiGLU: down(silu(gate) · up).
-  const input = norm(graph, "post_attention_layernorm", residual, weights.postAttentionNorm, config);
+  const input = norm(
+    graph,
+    "post_attention_layernorm",
+    residual,
+    weights.postAttentionNorm,
+    config,
+  );
   const gate = linear(graph, "gate_proj", input, weights.gate);
   const up = linear(graph, "up_proj", input, weights.up);
   const silu = graph.node("Mul", "silu", [gate, graph.node("Sigmoid", "sigmoid", [gate])]);
@@ -95,12 +101,14 @@ function headBlock(
   const x = graph.input("hidden", "FLOAT", [1, "T", config.hidden]);
   const normed = norm(graph, "norm", x, finalNorm, config);
   const matrix = weight ?? embed;
-  const name = weight ? addMatrix(graph, "lm_head.weight", weight) : graph.borrowed("lm_head.weight", {
-    type: "UINT8",
-    dims: [embed.n, rowBytes(embed.type, embed.k)],
-    block: "embed",
-    there: EMBED_WEIGHT,
-  });
+  const name = weight
+    ? addMatrix(graph, "lm_head.weight", weight)
+    : graph.borrowed("lm_head.weight", {
+      type: "UINT8",
+      dims: [embed.n, rowBytes(embed.type, embed.k)],
+      block: "embed",
+      there: EMBED_WEIGHT,
+    });
   graph.node("MatMulGguf", "lm_head", [normed, name], {
     domain: "mdi",
     attributes: matrixAttributes(matrix),
@@ -126,7 +134,12 @@ function attention(
   if (keyNorm) key = headNorm(graph, "k_norm", key, keyNorm, config);
   const [lengths, total] = sequenceLengths(graph);
   const caches = ["cos_cache", "sin_cache"].map((name) =>
-    graph.borrowed(name, { type: "FLOAT", dims: [context, headDim / 2], block: "shared", there: name })
+    graph.borrowed(name, {
+      type: "FLOAT",
+      dims: [context, headDim / 2],
+      block: "shared",
+      there: name,
+    })
   );
   return graph.node(
     "GroupQueryAttention",
@@ -192,8 +205,16 @@ function headNorm(
   return graph.node("Reshape", `${name}.joined`, [normed, shape]);
 }
 
-function linear(graph: GraphBuilder, name: string, input: string, { weight, bias }: Linear): string {
-  const product = graph.node("MatMulGguf", name, [input, addMatrix(graph, `${name}.weight`, weight)], {
+function linear(
+  graph: GraphBuilder,
+  name: string,
+  input: string,
+  { weight, bias }: Linear,
+): string {
+  const product = graph.node("MatMulGguf", name, [
+    input,
+    addMatrix(graph, `${name}.weight`, weight),
+  ], {
     domain: "mdi",
     attributes: matrixAttributes(weight),
   });

@@ -35,7 +35,13 @@ export class GraphBuilder {
   /** Starts a block of the given name. */
   constructor(block: string) {
     this.#graph.name = block;
-    this.#recipe = { name: block, data: new Map(), elsewhere: new Map(), parameters: 0, dtypes: [] };
+    this.#recipe = {
+      name: block,
+      data: new Map(),
+      elsewhere: new Map(),
+      parameters: 0,
+      dtypes: [],
+    };
   }
 
   /** Declares an input; a dimension is a number or the name of one that varies. */
@@ -152,7 +158,11 @@ function attribute(name: string, value: Attribute): AttributeProto {
     return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.INT, i: value });
   }
   if (typeof value === "number") {
-    return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.FLOAT, f: value });
+    return create(AttributeProtoSchema, {
+      name,
+      type: AttributeProto_AttributeType.FLOAT,
+      f: value,
+    });
   }
   return create(AttributeProtoSchema, {
     name,
@@ -172,7 +182,10 @@ function valueInfo(name: string, type: ElementType, dims: (number | string)[]): 
   return create(ValueInfoProtoSchema, {
     name,
     type: create(TypeProtoSchema, {
-      value: { case: "tensorType", value: { elemType: TensorProto_DataType[type], shape: { dim } } },
+      value: {
+        case: "tensorType",
+        value: { elemType: TensorProto_DataType[type], shape: { dim } },
+      },
     }),
   });
 }

@@ -8,6 +8,8 @@ export const MAX_WIDTH = 2 ** 20;
 export const MAX_HEADS = 1024;
 /** Widest head. */
 export const MAX_HEAD_DIM = 1024;
+/** ONNX Runtime's GroupQueryAttention rotates only heads of such a width. */
+export const HEAD_DIM_MULTIPLE = 16;
 /** Most token ids. */
 export const MAX_VOCAB = 2 ** 22;
 /**

@@ -52,7 +52,6 @@ export function rotaryTable(config: RopeConfig, of: (angle: number) => number): 
   const rowsAtOnce = Math.max(1, Math.floor(CHUNK_BYTES / rowBytes));
   return {
     bytes: config.context * rowBytes,
-    // deno-lint-ignore require-await
     async *chunks(signal?: AbortSignal) {
       for (let first = 0; first < config.context; first += rowsAtOnce) {
         signal?.throwIfAborted();

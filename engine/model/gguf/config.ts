@@ -1,6 +1,7 @@
 /** From a GGUF file's metadata to the shape of its decoder. */
 import { MdiError } from "../../../wasm/error.ts";
 import {
+  HEAD_DIM_MULTIPLE,
   MAX_CONTEXT,
   MAX_HEAD_DIM,
   MAX_HEADS,
@@ -34,7 +35,9 @@ export function ggufConfig(
   const { architecture } = metadata;
   const { file, vocab } = options;
   const unsupported = (why: string) =>
-    new MdiError("model_unsupported", `Cannot run GGUF file ${file}: ${why}`, { details: { file } });
+    new MdiError("model_unsupported", `Cannot run GGUF file ${file}: ${why}`, {
+      details: { file },
+    });
   if (!ARCHITECTURES.includes(architecture)) {
     throw unsupported(
       `its architecture is "${architecture}"; mdi runs ${ARCHITECTURES.join(", ")} from GGUF`,
@@ -54,8 +57,12 @@ export function ggufConfig(
   const headDim = metadata.number("$.attention.key_length", widths) ?? hidden / heads;
   const valueDim = metadata.number("$.attention.value_length", widths) ?? headDim;
   const rotated = metadata.number("$.rope.dimension_count", widths) ?? headDim;
-  if (heads % kvHeads !== 0) throw unsupported(`${heads} query heads do not share ${kvHeads} key heads`);
-  if (!Number.isInteger(headDim / 2)) throw unsupported(`its heads are ${headDim} wide`);
+  if (heads % kvHeads !== 0) {
+    throw unsupported(`${heads} query heads do not share ${kvHeads} key heads`);
+  }
+  if (headDim % HEAD_DIM_MULTIPLE !== 0) {
+    throw unsupported(`its heads are ${headDim} wide, not a multiple of ${HEAD_DIM_MULTIPLE}`);
+  }
   if (valueDim !== headDim) {
     throw unsupported(`its keys are ${headDim} wide and its values ${valueDim}`);
   }

@@ -67,7 +67,9 @@ export class GgufMetadata {
     const name = key.replace(/^\$/, this.architecture ?? "");
     const met = value === undefined
       ? "is missing"
-      : `is ${Array.isArray(value) ? `an array of ${value.length}` : JSON.stringify(String(value))}`;
+      : `is ${
+        Array.isArray(value) ? `an array of ${value.length}` : JSON.stringify(String(value))
+      }`;
     return new MdiError("model_corrupt", `Cannot use GGUF file ${this.#file}: ${name} ${met}`, {
       details: { file: this.#file, key: name },
     });

@@ -146,7 +146,9 @@ export function parseGgufHeader(
 function checkVersion(cursor: GgufCursor, file: string): void {
   const magic = cursor.u32();
   if (magic !== 0x46554747) {
-    throw cursor.corrupt(`it starts with 0x${magic.toString(16).padStart(8, "0")} and not with "GGUF"`);
+    throw cursor.corrupt(
+      `it starts with 0x${magic.toString(16).padStart(8, "0")} and not with "GGUF"`,
+    );
   }
   const version = cursor.u32();
   if (version === 2 || version === 3) return;
@@ -222,7 +224,9 @@ function readTensor(cursor: GgufCursor, file: string): GgufTensor {
   }
   const { block, bytes } = GGUF_TYPES[type];
   if (dims[0]! % block !== 0) {
-    throw cursor.corrupt(`tensor "${name}" has rows of ${dims[0]}, not whole ${type} blocks of ${block}`);
+    throw cursor.corrupt(
+      `tensor "${name}" has rows of ${dims[0]}, not whole ${type} blocks of ${block}`,
+    );
   }
   const offset = cursor.count(`the offset of tensor "${name}"`, Number.MAX_SAFE_INTEGER);
   return { name, type, dims, offset, bytes: weights / block * bytes };
@@ -239,12 +243,16 @@ function placeTensors(
     typeof alignment !== "number" || !Number.isInteger(Math.log2(alignment)) || alignment < 8 ||
     alignment > MAX_ALIGNMENT
   ) {
-    throw cursor.corrupt(`general.alignment is ${Array.isArray(alignment) ? "an array" : alignment}`);
+    throw cursor.corrupt(
+      `general.alignment is ${Array.isArray(alignment) ? "an array" : alignment}`,
+    );
   }
   const start = Math.ceil(cursor.offset / alignment) * alignment;
   for (const tensor of tensors.values()) {
     if (tensor.offset % alignment !== 0) {
-      throw cursor.corrupt(`tensor "${tensor.name}" at ${tensor.offset} is not aligned to ${alignment}`);
+      throw cursor.corrupt(
+        `tensor "${tensor.name}" at ${tensor.offset} is not aligned to ${alignment}`,
+      );
     }
     tensor.offset += start;
     if (tensor.offset + tensor.bytes > fileBytes) {

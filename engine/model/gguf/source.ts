@@ -23,7 +23,11 @@ export async function openGguf(
   const header = await readGgufHeader(path, options);
   const metadata = new GgufMetadata(header.metadata, path);
   const vocab = header.tensors.get("token_embd.weight")?.dims[1] ?? 0;
-  const config = ggufConfig(metadata, { file: path, vocab, ropeFactors: await ropeFactors(path, header) });
+  const config = ggufConfig(metadata, {
+    file: path,
+    vocab,
+    ropeFactors: await ropeFactors(path, header),
+  });
   const weights = new GgufWeights(path, header.tensors, config);
   await checkWeights(config, weights);
   return {

@@ -50,7 +50,9 @@ export class GgufWeights implements DecoderWeights {
     const { hidden, vocab } = this.#config;
     return {
       norm: await this.#vector("output_norm.weight", hidden),
-      weight: this.#tensors.has("output.weight") ? this.#matrix("output.weight", vocab, hidden) : null,
+      weight: this.#tensors.has("output.weight")
+        ? this.#matrix("output.weight", vocab, hidden)
+        : null,
     };
   }
 
@@ -99,9 +101,13 @@ export class GgufWeights implements DecoderWeights {
   #tensor(name: string, dims: number[]): GgufTensor {
     const tensor = this.#tensors.get(name);
     if (!tensor) {
-      throw new MdiError("model_corrupt", `Cannot use GGUF file ${this.#path}: tensor ${name} is missing`, {
-        details: { file: this.#path, tensor: name },
-      });
+      throw new MdiError(
+        "model_corrupt",
+        `Cannot use GGUF file ${this.#path}: tensor ${name} is missing`,
+        {
+          details: { file: this.#path, tensor: name },
+        },
+      );
     }
     // Trailing dimensions of 1 say nothing.
     const met = tensor.dims.filter((dim, i) => i < dims.length || dim !== 1);

@@ -17,7 +17,8 @@ import type { BlockRecipe, TensorData } from "../types.ts";
 import type { Graph } from "./graph.ts";
 import { rawTensor } from "./raw_tensor.ts";
 import { INLINE_BYTES } from "./read_onnx_file.ts";
-import type { BlockSlice, SlicedGraph, SliceSizes } from "./slice_graph.ts";
+import type { BlockSlice } from "./slice_block.ts";
+import type { SlicedGraph, SliceSizes } from "./slice_graph.ts";
 import { tensorBytes } from "./tensor_type.ts";
 import { firstReaders, summarizeWeights } from "./weight_summary.ts";
 
@@ -210,7 +211,6 @@ function plainDomain(domain: string): string {
 function memoryData(bytes: Uint8Array): TensorData {
   return {
     bytes: bytes.length,
-    // deno-lint-ignore require-await
     async *chunks() {
       yield bytes;
     },

@@ -72,7 +72,8 @@ export function attribute(node: NodeProto, name: string): AttributeProto | undef
 
 /** The element type of a value: as declared, else by the node that makes it; 0 where neither says. */
 export function elementType(graph: Graph, value: string): number {
-  for (let at: string | undefined = value, steps = 0; at && steps <= graph.nodes.length; steps++) {
+  let at: string | undefined = value;
+  while (at) {
     const type = graph.valueInfo.get(at)?.type?.value;
     if (type?.case === "tensorType" && type.value.elemType !== 0) return type.value.elemType;
     const constant = graph.initializers.get(at);

@@ -1,7 +1,9 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import fc from "fast-check";
-import { fromFileUrl, join } from "node:path";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import {
   type ModelProto,
   ModelProtoSchema,
@@ -15,7 +17,7 @@ import { readRange } from "../emit/file_range.ts";
 import { INLINE_BYTES, readOnnxFile } from "./read_onnx_file.ts";
 import { sliceGraph } from "./slice_graph.ts";
 
-const FIXTURES = fromFileUrl(new URL("../../../tests/fixtures/tiny-llama-tied", import.meta.url));
+const FIXTURES = fileURLToPath(new URL("../../../tests/fixtures/tiny-llama-tied", import.meta.url));
 const INLINE = join(FIXTURES, "onnx/model_q4.onnx");
 
 async function readBytes(bytes: Uint8Array): Promise<void> {
@@ -174,4 +176,36 @@ Deno.test("readOnnxFile() refuses external data outside of the model's directory
     assertEquals(ranges.get("weight")!.length, 2048);
   });
   await Deno.remove(root, { recursive: true });
+});
+
+Deno.test("readOnnxFile() steps over gigabytes of inline weights", async () => {
+  const path = await Deno.makeTempFile({ suffix: ".onnx" });
+  try {
+    // graph {initializer {dims: 3·2^28, data_type: FLOAT, raw_data, name}}, raw_data a hole in the file.
+    const elements = 3 * 2 ** 28;
+    const length = 4 * elements;
+    const header = new BinaryWriter().tag(1, WireType.Varint).int64(elements)
+      .tag(2, WireType.Varint).int32(TensorProto_DataType.FLOAT)
+      .tag(9, WireType.LengthDelimited).uint32(length).finish();
+    const name = new BinaryWriter().tag(8, WireType.LengthDelimited).string("weight").finish();
+    const tensorLength = header.length + length + name.length;
+    const tensor = new BinaryWriter().tag(5, WireType.LengthDelimited).uint32(tensorLength)
+      .finish();
+    const graph = new BinaryWriter().tag(7, WireType.LengthDelimited)
+      .uint32(tensor.length + tensorLength).finish();
+    const front = Uint8Array.from([...graph, ...tensor, ...header]);
+    {
+      using file = await Deno.open(path, { write: true });
+      await file.write(front);
+      await file.truncate(front.length + length);
+      await file.seek(0, Deno.SeekMode.End);
+      await file.write(name);
+    }
+    const before = Deno.memoryUsage().rss;
+    const { ranges } = await readOnnxFile(path);
+    assertEquals(ranges.get("weight"), { path, offset: front.length, length });
+    assert(Deno.memoryUsage().rss - before < 64 * 2 ** 20);
+  } finally {
+    await Deno.remove(path);
+  }
 });

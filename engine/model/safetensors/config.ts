@@ -1,6 +1,7 @@
 /** From a Hugging Face config.json to the shape of a decoder that mdi emits itself. */
 import { MdiError } from "../../../wasm/error.ts";
 import {
+  HEAD_DIM_MULTIPLE,
   MAX_CONTEXT,
   MAX_HEAD_DIM,
   MAX_HEADS,
@@ -73,8 +74,12 @@ export function safetensorsConfig(
   const heads = count("num_attention_heads", MAX_HEADS);
   const kvHeads = count("num_key_value_heads", heads, heads);
   const headDim = count("head_dim", MAX_HEAD_DIM, architecture === "qwen3" ? 128 : hidden / heads);
-  if (heads % kvHeads !== 0) throw unsupported(`${heads} query heads do not share ${kvHeads} key heads`);
-  if (headDim % 2 !== 0) throw unsupported(`its heads are ${headDim} wide`);
+  if (heads % kvHeads !== 0) {
+    throw unsupported(`${heads} query heads do not share ${kvHeads} key heads`);
+  }
+  if (headDim % HEAD_DIM_MULTIPLE !== 0) {
+    throw unsupported(`its heads are ${headDim} wide, not a multiple of ${HEAD_DIM_MULTIPLE}`);
+  }
   const vocab = count("vocab_size", MAX_VOCAB);
   const { theta, scaling } = ropeOf(json, unsupported);
   const eosTokens = [generation, json].map((file) => tokensAt(file, "eos_token_id"))
@@ -109,7 +114,9 @@ export function safetensorsConfig(
 
 function architectureOf(json: JsonObject, unsupported: (why: string) => MdiError): string {
   const names = valueAt(json, "architectures");
-  const name = Array.isArray(names) ? String(names[0]) : stringAt(json, "model_type") ?? "not named";
+  const name = Array.isArray(names)
+    ? String(names[0])
+    : stringAt(json, "model_type") ?? "not named";
   const architecture = ARCHITECTURES.get(name);
   if (architecture) return architecture;
   throw unsupported(
@@ -123,7 +130,9 @@ function refuseUnknown(json: JsonObject, unsupported: (why: string) => MdiError)
   if (activation !== "silu") throw unsupported(`its activation is "${activation}", not "silu"`);
   const quantised = objectAt(json, "quantization_config");
   if (quantised) {
-    throw unsupported(`it is quantised by "${stringAt(quantised, "quant_method") ?? "an unnamed method"}"`);
+    throw unsupported(
+      `it is quantised by "${stringAt(quantised, "quant_method") ?? "an unnamed method"}"`,
+    );
   }
   const rotated = numberAt(json, "partial_rotary_factor") ?? 1;
   if (rotated !== 1) throw unsupported(`it rotates ${rotated} of each head`);

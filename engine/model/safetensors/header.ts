@@ -102,7 +102,9 @@ function parseTensor(name: string, value: unknown, start: number, path: string):
   const { dtype, shape, data_offsets: offsets } = value;
   if (typeof dtype !== "string" || !isCounts(shape) || !isCounts(offsets)) throw wrong();
   const [first, end] = offsets;
-  if (offsets.length !== 2 || first === undefined || end === undefined || end < first) throw wrong();
+  if (offsets.length !== 2 || first === undefined || end === undefined || end < first) {
+    throw wrong();
+  }
   const elements = shape.reduce((product, dim) => product * dim, 1);
   const size = DTYPE_BYTES.get(dtype);
   if (size !== undefined && elements * size !== end - first) throw wrong();
@@ -124,7 +126,9 @@ function checkLayout(
     }
     at += bytes;
   }
-  if (at !== fileBytes) throw corrupt(path, `its tensors end at byte ${at} where the file has ${fileBytes}`);
+  if (at !== fileBytes) {
+    throw corrupt(path, `its tensors end at byte ${at} where the file has ${fileBytes}`);
+  }
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -6,10 +6,15 @@ import { FIXTURES, readOracle } from "../emit/_oracle.ts";
 import { readSafetensorsHeader } from "./header.ts";
 import { openSafetensors } from "./source.ts";
 
-/** Only the order of additions differs from torch's. */
-const TOLERANCE = 1e-3;
+/** Only the order of additions differs from torch's: measured, at most 4e-5. */
+const TOLERANCE = 2e-4;
 
-const CONFIGS = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"];
+const CONFIGS = [
+  "config.json",
+  "generation_config.json",
+  "tokenizer.json",
+  "tokenizer_config.json",
+];
 
 for (const fixture of ["tiny-llama-untied", "tiny-llama-tied", "tiny-llama3-rope-tied"]) {
   Deno.test(`openSafetensors() gives blocks that compute ${fixture} as torch`, async () => {
@@ -50,10 +55,15 @@ class ShardedCopy implements AsyncDisposable {
       map[name] = shard.name;
     }
     for (const { name, header, parts } of shards) {
-      const json = new TextEncoder().encode(JSON.stringify({ __metadata__: { format: "pt" }, ...header }));
+      const json = new TextEncoder().encode(
+        JSON.stringify({ __metadata__: { format: "pt" }, ...header }),
+      );
       const length = new Uint8Array(8);
       new DataView(length.buffer).setBigUint64(0, BigInt(json.length), true);
-      await Deno.writeFile(join(to, name), new Blob([length, json, ...parts as BlobPart[]]).stream());
+      await Deno.writeFile(
+        join(to, name),
+        new Blob([length, json, ...parts as BlobPart[]]).stream(),
+      );
     }
     await Deno.writeTextFile(
       join(to, "model.safetensors.index.json"),
@@ -85,7 +95,10 @@ Deno.test("openSafetensors() reads shards as it reads one file", async () => {
   await using source = await openSafetensors(copy.path);
   assertEquals(source.files.length, 4);
   await using loaded = await LoadedSource.load(source);
-  const [, { ids, logits }] = readOracle("tiny-llama-untied") as [unknown, { ids: number[]; logits: Float32Array }];
+  const [, { ids, logits }] = readOracle("tiny-llama-untied") as [
+    unknown,
+    { ids: number[]; logits: Float32Array },
+  ];
   await using whole = await openSafetensors(join(FIXTURES, "tiny-llama-untied"));
   assertEquals(source.config, whole.config);
   const got = await loaded.logits(ids);
@@ -107,11 +120,31 @@ Deno.test("openSafetensors() takes the licence from README.md and end tokens fro
 });
 
 const REFUSED: [string, Record<string, unknown>, MdiError["code"], string][] = [
-  ["another architecture", { architectures: ["GPT2LMHeadModel"] }, "model_unsupported", "GPT2LMHeadModel"],
-  ["another rotary scaling", { rope_scaling: { rope_type: "yarn", factor: 4 } }, "model_unsupported", '"yarn"'],
-  ["quantised weights", { quantization_config: { quant_method: "gptq" } }, "model_unsupported", '"gptq"'],
+  [
+    "another architecture",
+    { architectures: ["GPT2LMHeadModel"] },
+    "model_unsupported",
+    "GPT2LMHeadModel",
+  ],
+  [
+    "another rotary scaling",
+    { rope_scaling: { rope_type: "yarn", factor: 4 } },
+    "model_unsupported",
+    '"yarn"',
+  ],
+  [
+    "quantised weights",
+    { quantization_config: { quant_method: "gptq" } },
+    "model_unsupported",
+    '"gptq"',
+  ],
   ["another activation", { hidden_act: "gelu" }, "model_unsupported", '"gelu"'],
-  ["a shape that is not the file's", { hidden_size: 32, head_dim: 16 }, "model_corrupt", "[512, 32]"],
+  [
+    "a shape that is not the file's",
+    { hidden_size: 32, head_dim: 16 },
+    "model_corrupt",
+    "[512, 32]",
+  ],
   ["a size that is none", { num_hidden_layers: -1 }, "model_corrupt", "num_hidden_layers is -1"],
   ["a layer too many", { num_hidden_layers: 5 }, "model_corrupt", "model.layers.4.input_layernorm"],
   ["a bias that is not there", { attention_bias: true }, "model_corrupt", "q_proj.bias is missing"],

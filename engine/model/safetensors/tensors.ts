@@ -48,12 +48,18 @@ export async function readTensorDirectory(
 }
 
 /** The file of each tensor. */
-function shardsOf(map: Record<string, unknown> | undefined, directory: string): Map<string, string> {
+function shardsOf(
+  map: Record<string, unknown> | undefined,
+  directory: string,
+): Map<string, string> {
   if (!map) throw badIndex(directory, "it has no weight_map");
   const shardOf = new Map<string, string>();
   for (const [name, shard] of Object.entries(map)) {
     if (typeof shard !== "string" || !SHARD_NAME.test(shard)) {
-      throw badIndex(directory, `tensor ${name} is said to be in ${JSON.stringify(shard).slice(0, 100)}`);
+      throw badIndex(
+        directory,
+        `tensor ${name} is said to be in ${JSON.stringify(shard).slice(0, 100)}`,
+      );
     }
     shardOf.set(name, shard);
   }
@@ -63,7 +69,11 @@ function shardsOf(map: Record<string, unknown> | undefined, directory: string): 
 }
 
 function badIndex(directory: string, why: string): MdiError {
-  return new MdiError("model_corrupt", `Cannot use ${join(directory, INDEX)}: ${why}; fetch it again`, {
-    details: { file: join(directory, INDEX) },
-  });
+  return new MdiError(
+    "model_corrupt",
+    `Cannot use ${join(directory, INDEX)}: ${why}; fetch it again`,
+    {
+      details: { file: join(directory, INDEX) },
+    },
+  );
 }

@@ -82,9 +82,13 @@ export class SafetensorsWeights implements DecoderWeights {
   #tensor(name: string, shape: number[]): SafeTensor & { type: GgufType } {
     const tensor = this.#tensors.get(name);
     if (!tensor) {
-      throw new MdiError("model_corrupt", `Cannot use the safetensors model: tensor ${name} is missing`, {
-        details: { tensor: name },
-      });
+      throw new MdiError(
+        "model_corrupt",
+        `Cannot use the safetensors model: tensor ${name} is missing`,
+        {
+          details: { tensor: name },
+        },
+      );
     }
     const { dtype, path } = tensor;
     const type = DTYPES.find((type) => type === dtype);

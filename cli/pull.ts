@@ -1,0 +1,41 @@
+/** `mdi pull`: bring a model to this device and cut it, so that later starts need no network. */
+import { loadModel } from "../engine/load_model.ts";
+import { defaultHome } from "../engine/store/layout.ts";
+import { openStore } from "../engine/store/store.ts";
+import { showEvents } from "./events.ts";
+import type { CommandContext } from "./program.ts";
+import { formatBytes } from "./table.ts";
+
+/** Pulls a model. */
+export async function pullCommand(
+  model: string | undefined,
+  options: { dtype?: string; storeLimit?: number },
+  { output, signal }: CommandContext,
+): Promise<void> {
+  const store = await openStore(defaultHome(), { limitBytes: options.storeLimit ?? null });
+  await using pin = await store.pin();
+  using events = showEvents(output);
+  const { manifest, files } = await loadModel(model, {
+    store,
+    pin,
+    dtype: options.dtype,
+    signal,
+    onEvent: events.show,
+  });
+  const bytes = manifest.blocks.reduce((sum, block) => sum + block.bytes, 0);
+  const license = manifest.license ?? files.license;
+  output.record({
+    type: "pull",
+    model: manifest.name,
+    path: files.path,
+    source: files.source,
+    license,
+    bytes_downloaded: files.downloadedBytes,
+    block_bytes: bytes,
+  });
+  output.text(
+    `${manifest.name}: ${manifest.blocks.length} blocks, ${formatBytes(bytes)}; licence: ${
+      license ?? "not stated"
+    }; ${formatBytes(files.downloadedBytes)} downloaded\n`,
+  );
+}

@@ -1,0 +1,76 @@
+/** `mdi store list|verify|remove`: what is stored on this device. */
+import { defaultHome } from "../engine/store/layout.ts";
+import { removeModel } from "../engine/store/collect.ts";
+import { listStore, verifyStore } from "../engine/store/report.ts";
+import { openStore } from "../engine/store/store.ts";
+import { MdiError } from "../wasm/error.ts";
+import { startProgress } from "./progress.ts";
+import type { CommandContext } from "./program.ts";
+import { formatBytes, renderTable } from "./table.ts";
+
+/** Lists the stored models. */
+export async function storeListCommand({ output }: CommandContext): Promise<void> {
+  const store = await openStore(defaultHome());
+  const list = await listStore(store.layout);
+  output.record({ type: "store", ...list });
+  const rows = [
+    ...list.models.map((model) => [
+      model.name,
+      `blocks ${model.blocks.present}/${model.blocks.total}`,
+      formatBytes(model.bytes),
+      model.license ?? "not stated",
+      day(model.lastUsed),
+      model.inUse ? "yes" : "no",
+    ]),
+    ...list.pulled.map((model) => [
+      model.name,
+      model.complete ? "pulled file" : "pulled in part",
+      formatBytes(model.bytes),
+      model.license ?? "not stated",
+      day(model.lastUsed),
+      model.inUse ? "yes" : "no",
+    ]),
+  ];
+  if (rows.length > 0) {
+    output.text(`${renderTable(["model", "what", "size", "licence", "last used", "in use"], rows)}\n\n`);
+  }
+  const free = list.freeBytes === null ? "" : `, ${formatBytes(list.freeBytes)} free on its disk`;
+  output.text(`${list.path}: ${formatBytes(list.bytes)}${free}\n`);
+  if (list.orphanBytes > 0) {
+    output.text(`${formatBytes(list.orphanBytes)} belong to no model here (layers kept for a ring).\n`);
+  }
+}
+
+/** Checks every stored byte; damaged files go, and come again when they are needed. */
+export async function storeVerifyCommand({ output, signal }: CommandContext): Promise<void> {
+  const store = await openStore(defaultHome());
+  const progress = startProgress("checking", output.progress());
+  const report = await verifyStore(store.layout, {
+    signal,
+    onProgress: ({ checkedBytes, totalBytes }) => progress.update(checkedBytes, totalBytes),
+  });
+  progress.end();
+  output.record({ type: "verify", ...report });
+  for (const { path, reason, models } of report.damaged) {
+    output.text(`removed ${path}: ${reason}${models.length > 0 ? `; needed by ${models.join(", ")}` : ""}\n`);
+  }
+  output.text(`${report.files} files, ${formatBytes(report.bytes)}, ${report.damaged.length} damaged\n`);
+  if (report.damaged.length > 0) {
+    throw new MdiError(
+      "model_corrupt",
+      `Found ${report.damaged.length} damaged files and removed them; they are cut or fetched again when they are needed`,
+    );
+  }
+}
+
+/** Removes a model. */
+export async function storeRemoveCommand(model: string, { output }: CommandContext): Promise<void> {
+  const store = await openStore(defaultHome());
+  const removal = await removeModel(store.layout, model);
+  output.record({ type: "remove", ...removal });
+  output.text(`removed ${model}: ${formatBytes(removal.bytes)} freed\n`);
+}
+
+function day(date: Date): string {
+  return date.toISOString().slice(0, 10);
+}

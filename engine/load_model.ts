@@ -1,0 +1,97 @@
+/** From a name to a manifest whose blocks are in the store: pull, open, cut once. */
+import { importModel } from "./model/import.ts";
+import { openModel } from "./model/open.ts";
+import { DTYPE_ORDER } from "./model/onnx/model_files.ts";
+import type { Manifest, ModelSource } from "./model/types.ts";
+import { type PulledFiles, pullModel } from "./pull/pull.ts";
+import type { Pin } from "./store/pin.ts";
+import type { Store } from "./store/store.ts";
+
+/** What happens meanwhile. */
+export interface LoadModelEvent {
+  /** "pull" brings files, "import" cuts them, "note" is for people. */
+  type: "pull" | "import" | "note";
+  message: string;
+  /** Bytes or blocks done, where it takes time. */
+  done?: number;
+  total?: number;
+}
+
+/** How {@linkcode loadModel} goes about it. */
+export interface LoadModelOptions {
+  store: Store;
+  pin?: Pin | undefined;
+  /** Which file of an ONNX export. */
+  dtype?: string | undefined;
+  /** Directory of the tokenizer files, where the model's own has none. */
+  tokenizerDir?: string | undefined;
+  signal?: AbortSignal | undefined;
+  onEvent?: ((event: LoadModelEvent) => void) | undefined;
+}
+
+/** A model whose blocks are in the store. */
+export interface LoadedModel {
+  manifest: Manifest;
+  /** Where its files came from. */
+  files: PulledFiles;
+}
+
+/**
+ * Makes sure that the blocks of a model are in the store.
+ * @param name a path, `owner/name[:file or dtype]`, or undefined for the default model.
+ * @throws {MdiError} model_missing, model_corrupt, model_unsupported, disk, cancelled
+ */
+export async function loadModel(name: string | undefined, options: LoadModelOptions): Promise<LoadedModel> {
+  const { store, pin, signal, onEvent = () => {} } = options;
+  const files = await fetchModel(name, options);
+  await using source = await openFiles(files, options);
+  const manifest = await importModel(source, store, {
+    pin,
+    signal,
+    onProgress: ({ block, done, total }) =>
+      onEvent({ type: "import", message: `cutting ${block}`, done, total }),
+  });
+  return { manifest, files };
+}
+
+/**
+ * Opens the files of a model.
+ * @throws {MdiError} model_missing, model_corrupt, model_unsupported
+ * @throws {RangeError} where the dtype is none.
+ */
+export async function openFiles(
+  files: PulledFiles,
+  options: Pick<LoadModelOptions, "dtype" | "tokenizerDir" | "signal">,
+): Promise<ModelSource> {
+  const wanted = options.dtype ?? files.dtype;
+  const dtype = DTYPE_ORDER.find((each) => each === wanted);
+  if (wanted !== null && dtype === undefined) {
+    throw new RangeError(`Cannot use the dtype "${wanted}": there are ${DTYPE_ORDER.join(", ")}`);
+  }
+  return await openModel(files.path, { dtype, tokenizerDir: options.tokenizerDir, signal: options.signal });
+}
+
+/**
+ * Makes sure that a model's files are on this device.
+ * @throws {MdiError} model_missing, model_corrupt, disk, cancelled
+ */
+export async function fetchModel(name: string | undefined, options: LoadModelOptions): Promise<PulledFiles> {
+  const { store, pin, signal, onEvent = () => {} } = options;
+  return await pullModel(name, {
+    store,
+    pin,
+    signal,
+    onProgress(event) {
+      switch (event.type) {
+        case "try":
+          return onEvent({ type: "note", message: `trying ${event.where}` });
+        case "failed":
+          return onEvent({ type: "note", message: `not there: ${event.reason}` });
+        case "license":
+          return onEvent({ type: "note", message: `the model's licence: ${event.license ?? "not stated by its publisher"}` });
+        case "progress":
+          return onEvent({ type: "pull", message: `fetching ${event.file}`, done: event.received, total: event.total });
+      }
+    },
+  });
+}

@@ -1,0 +1,27 @@
+/**
+ * mdi runs one language model on several small computers: each holds a range of its layers, and tokens
+ * travel round the ring of them.
+ *
+ * @example Generate over this device and two others
+ * ```ts no-eval
+ * import { openRing } from "@mdi/mdi";
+ *
+ * await using ring = await openRing({ peers: ["pi-a", "pi-b"] });
+ * for await (const piece of ring.generate("Once upon a time", { maxTokens: 64 })) {
+ *   console.log(piece.text);
+ * }
+ * ```
+ *
+ * @module
+ */
+export { openRing, type RingOptions } from "./rpc/open_ring.ts";
+export type { Chat, GenerateOptions, Prompt, Ring } from "./rpc/ring.ts";
+export type { NodeSummary, Summary } from "./rpc/summary.ts";
+export { type MdiNode, serveNode, type ServeNodeOptions } from "./rpc/serve_node.ts";
+export type { NodeOptions, RingEvent } from "./rpc/ring_options.ts";
+export { inspectModel, type ModelOptions, type PulledModel, pullModel } from "./engine/models.ts";
+export type { Generation, GenerationResult, Piece } from "./engine/generation.ts";
+export type { SamplingRequest } from "./engine/text/sampling_options.ts";
+export type { ChatMessage } from "./engine/text/chat_template.ts";
+export type { InspectedBlock, ModelDescription } from "./engine/model/inspect.ts";
+export { MdiError, type MdiErrorCode, type MdiErrorOptions } from "./wasm/error.ts";
