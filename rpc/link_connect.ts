@@ -22,6 +22,7 @@ import type { RingIdentity } from "./identity.ts";
 import type { LinkSender } from "./link.ts";
 import { OutgoingLink, type OutgoingLinkOptions } from "./outgoing.ts";
 import { openSession, type Session } from "./session.ts";
+import { StreamWriter } from "./stream_writer.ts";
 
 /** Where `mdi.v1.Ring/Link` is served. */
 export const LINK_PATH = `/${Ring.typeName}/${Ring.method.link.name}`;
@@ -85,9 +86,10 @@ async function open(
 ): Promise<LinkSender> {
   const { openTimeoutMs = 5000, closeTimeoutMs = 2000, signal } = options;
   const stream = await openStream(session, signal);
+  const writer = new StreamWriter(stream);
   const link = new OutgoingLink({
-    write: (message) => stream.write(encodeEnvelope(message)),
-    end: () => stream.end(),
+    write: (message) => writer.write(encodeEnvelope(message)),
+    end: () => writer.end(),
     destroy: () => {
       stream.close(constants.NGHTTP2_CANCEL);
       return release();

@@ -88,9 +88,9 @@ export function cutAfter(bytes: Uint8Array<ArrayBuffer>, start: number, count: n
   const body = new ReadableStream<Uint8Array<ArrayBuffer>>({
     async pull(controller) {
       if (sent) {
-        // Let the first part leave before the connection is reset.
+        // Let the first part leave before the server sees that the length is wrong and resets the connection.
         await new Promise((done) => setTimeout(done, 50));
-        return controller.error(new Error("cut"));
+        return controller.close();
       }
       sent = true;
       controller.enqueue(bytes.subarray(start, start + count));
@@ -99,4 +99,14 @@ export function cutAfter(bytes: Uint8Array<ArrayBuffer>, start: number, count: n
   const headers: Record<string, string> = { "content-length": String(bytes.length - start) };
   if (start > 0) headers["content-range"] = `bytes ${start}-${bytes.length - 1}/${bytes.length}`;
   return new Response(body, { status: start > 0 ? 206 : 200, headers });
+}
+
+/** Whether a command is on this machine and succeeds. */
+export async function runs(command: string, ...args: string[]): Promise<boolean> {
+  try {
+    return (await new Deno.Command(command, { args, stdout: "null", stderr: "null" }).output())
+      .success;
+  } catch {
+    return false;
+  }
 }

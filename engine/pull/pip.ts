@@ -66,19 +66,20 @@ async function watch(
   stop: AbortController,
   { onProgress }: PipOptions,
 ): Promise<void> {
-  let ended = false;
-  const end = child.status.then(() => ended = true);
+  const end = new AbortController();
+  const ended = child.status.then(() => end.abort());
   let best = 0;
   let since = Date.now();
-  while (!ended) {
+  while (!end.signal.aborted) {
     const size = await largestFile(dir).catch(() => 0);
     if (size > best) {
       best = size;
       since = Date.now();
       onProgress?.(size);
     } else if (Date.now() - since > STALL_MS) stop.abort();
-    await Promise.race([end, sleep(POLL_MS)]);
+    await sleep(POLL_MS, end.signal).catch(() => {});
   }
+  await ended;
 }
 
 async function largestFile(path: string): Promise<number> {
@@ -97,12 +98,7 @@ async function findPip(env: Env): Promise<string[]> {
   const candidates = given?.[0]
     ? [given]
     : [["pip"], ["pip3"], ["python3", "-m", "pip"], ["python", "-m", "pip"]];
-  for (const command of candidates) {
-    const args = [...command.slice(1), "--version"];
-    const answer = await new Deno.Command(command[0]!, { args, stdout: "null", stderr: "null" })
-      .output().catch(() => undefined);
-    if (answer?.success) return command;
-  }
+  for (const command of candidates) if (await answers(command)) return command;
   throw new MdiError(
     "model_missing",
     `Cannot fetch with pip: none of ${
@@ -110,4 +106,14 @@ async function findPip(env: Env): Promise<string[]> {
     } runs; ` +
       "install pip or set PIP to its command",
   );
+}
+
+async function answers(command: readonly string[]): Promise<boolean> {
+  const args = [...command.slice(1), "--version"];
+  try {
+    const pip = new Deno.Command(command[0]!, { args, stdout: "null", stderr: "null" });
+    return (await pip.output()).success;
+  } catch {
+    return false;
+  }
 }

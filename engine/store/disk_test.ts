@@ -37,9 +37,11 @@ function* pieces(bytes: Uint8Array): Generator<Uint8Array> {
 async function mountTmpfs(path: string, size: string): Promise<boolean> {
   if (Deno.build.os !== "linux" || Deno.uid() !== 0) return false;
   const args = ["-t", "tmpfs", "-o", `size=${size}`, "tmpfs", path];
-  const { success } = await new Deno.Command("mount", { args, stderr: "null" }).output()
-    .catch(() => ({ success: false }));
-  return success;
+  try {
+    return (await new Deno.Command("mount", { args, stderr: "null" }).output()).success;
+  } catch {
+    return false;
+  }
 }
 
 const probe = await Deno.makeTempDir({ prefix: "mdi-mount-" });

@@ -5,9 +5,10 @@
  */
 
 const BYTE_OF = new Map<string, number>();
-for (let byte = 0, next = 0x100; byte < 0x100; byte++) {
+let substitute = 0x100;
+for (let byte = 0; byte < 0x100; byte++) {
   const printable = (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte !== 0xad);
-  BYTE_OF.set(String.fromCharCode(printable ? byte : next++), byte);
+  BYTE_OF.set(String.fromCharCode(printable ? byte : substitute++), byte);
 }
 
 /** The bytes of a piece; undefined where a character of it stands for none, so it is plain text. */

@@ -1,4 +1,3 @@
-// deno-lint-ignore-file camelcase -- the keys are those of Hugging Face's files
 /** The chat template of a model: a Jinja program that writes messages as the model was trained on them. */
 import { Template } from "@huggingface/jinja";
 import { MdiError, messageOf } from "../../wasm/error.ts";

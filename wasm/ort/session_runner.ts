@@ -23,15 +23,8 @@ interface CacheInput {
   headDim: number;
 }
 
-/** The cache of one sample over all layers of the graph. */
-export interface SampleCache {
-  /** Tokens held. */
-  length: number;
-  /** Tokens that it may hold. */
-  capacity: number;
-  /** By graph input; empty before the first run. */
-  tensors: Map<string, OrtTensor>;
-}
+/** A sample's caches in one session, by graph input; empty before the first run. */
+export type CachePart = Map<string, OrtTensor>;
 
 /** A loaded graph. */
 export class SessionRunner implements AsyncDisposable {
@@ -71,11 +64,15 @@ export class SessionRunner implements AsyncDisposable {
   /**
    * Runs rows at the end of a sample's cache.
    * @param rows token ids, or hidden rows [rows, d_model].
+   * @param past tokens that the cache holds.
    * @returns hidden rows [rows, d_model], or logits [rows, vocab] where the graph ends in the head.
    */
-  async run(rows: Int32Array | Float32Array, cache?: SampleCache): Promise<Float32Array> {
+  async run(
+    rows: Int32Array | Float32Array,
+    past: number,
+    cache: CachePart,
+  ): Promise<Float32Array> {
     const count = rows instanceof Int32Array ? rows.length : rows.length / this.#dModel;
-    const past = cache?.length ?? 0;
     const feeds: Record<string, OrtTensor> = {};
     if (rows instanceof Int32Array) {
       feeds["input_ids"] = tensor("int64", BigInt64Array.from(rows, BigInt), [1, count]);
@@ -93,26 +90,21 @@ export class SessionRunner implements AsyncDisposable {
       const positions = BigInt64Array.from({ length: count }, (_, i) => BigInt(past + i));
       feeds["position_ids"] = tensor("int64", positions, [1, count]);
     }
-    for (const input of this.#caches) feeds[input.past] = cache?.tensors.get(input.past) ?? emptyCache(input);
+    for (const input of this.#caches) feeds[input.past] = cache.get(input.past) ?? emptyCache(input);
 
     const results = await this.#session.run(feeds);
-    if (cache) {
-      for (const { past: name, present } of this.#caches) cache.tensors.set(name, results[present]!);
-      cache.length = past + count;
-    }
+    for (const { past: name, present } of this.#caches) cache.set(name, results[present]!);
     if (results["logits"]) return floats(results["logits"]);
     if (results["hidden_out"]) return floats(results["hidden_out"]);
     return joinHalves(results["hidden_out.0"]!, results["hidden_out.1"]!, this.#dModel);
   }
 
-  /** Keeps the first `length` tokens of a cache. */
-  truncate(cache: SampleCache, length: number): void {
-    if (length >= cache.length) return;
+  /** Keeps the first `keep` of the `have` tokens of a cache. */
+  truncate(cache: CachePart, have: number, keep: number): void {
     for (const input of this.#caches) {
-      const whole = cache.tensors.get(input.past);
-      if (whole) cache.tensors.set(input.past, firstTokens(input, whole, cache.length, length));
+      const whole = cache.get(input.past);
+      if (whole) cache.set(input.past, firstTokens(input, whole, have, keep));
     }
-    cache.length = length;
   }
 
   /** Frees the session. */

@@ -8,11 +8,20 @@ import { MdiError } from "../error.ts";
 import type { Batch, Stage, StageInfo, StageSpec } from "../stage.ts";
 import { loadEmbedTable } from "./embed_table.ts";
 import { joinBlocks } from "./join.ts";
-import { type SampleCache, SessionRunner } from "./session_runner.ts";
+import { type CachePart, SessionRunner } from "./session_runner.ts";
 import { expandedBytesOf, planWeights, type WeightPlan } from "./weights.ts";
 
 /** Turns token ids into hidden rows [ids, d_model] outside of the session. */
 export type Embedder = (ids: Int32Array) => Float32Array;
+
+/**
+ * Weights of one session of layers, about. While a session is made its weights exist twice in the
+ * WebAssembly memory, which never shrinks, so fewer bytes a session waste less; each further session
+ * costs a little at every token.
+ */
+const SESSION_BYTES = 48e6;
+/** Memory while weights are loaded, as a multiple of the weights. */
+const LOAD_PEAK = 1.5;
 
 /**
  * Loads a stage.
@@ -23,34 +32,42 @@ export async function loadOrtStage(spec: StageSpec): Promise<Stage> {
   await using owned = new AsyncDisposableStack();
   const notes: string[] = [];
   const table = spec.range.embed ? await loadEmbedTable(blocks, spec.dModel) : undefined;
-  const body = bodyBlocks(spec, table !== undefined);
-  const plans = planSessions(spec, blocks, body, notes);
+  const plans = planSessions(spec, blocks, bodyBlocks(spec, table !== undefined), notes);
 
-  let runner: SessionRunner | undefined;
-  if (plans.body) {
-    runner = owned.use(
-      await SessionRunner.load(`${spec.model} ${describe(body)}`, plans.body, blocks, spec.dModel),
-    );
-  }
+  // The largest first: what it needed only while it was made serves those that follow.
   let head: SessionRunner | undefined;
   if (plans.head) {
     head = owned.use(await SessionRunner.load(`${spec.model} head`, plans.head, blocks, spec.dModel));
   }
+  const body: SessionRunner[] = [];
+  for (const { what, plan } of plans.body) {
+    body.push(owned.use(await SessionRunner.load(`${spec.model} ${what}`, plan, blocks, spec.dModel)));
+  }
+  const sum = (values: number[]) => values.reduce((a, b) => a + b, 0);
   const info: StageInfo = {
     backend: "ort",
     threads: 1,
-    weightBytes: (table?.bytes ?? 0) + (runner?.weightBytes ?? 0) + (head?.weightBytes ?? 0),
-    kvBytesPerToken: runner?.kvBytesPerToken ?? 0,
+    weightBytes: (table?.bytes ?? 0) + (head?.weightBytes ?? 0) + sum(body.map((it) => it.weightBytes)),
+    kvBytesPerToken: sum(body.map((it) => it.kvBytesPerToken)),
     notes,
   };
-  return new OrtStage(info, spec, table?.embed, runner, head, owned.move());
+  return new OrtStage(info, spec, table?.embed, body, head, owned.move());
+}
+
+/** The cache of one sample: a part for each session. */
+interface SampleCache {
+  /** Tokens held. */
+  length: number;
+  /** Tokens that it may hold. */
+  capacity: number;
+  parts: CachePart[];
 }
 
 class OrtStage implements Stage {
   readonly info: StageInfo;
   #spec: StageSpec;
   #embed: Embedder | undefined;
-  #runner: SessionRunner | undefined;
+  #body: SessionRunner[];
   #head: SessionRunner | undefined;
   #owned: AsyncDisposableStack;
   #caches = new Map<number, SampleCache>();
@@ -60,14 +77,14 @@ class OrtStage implements Stage {
     info: StageInfo,
     spec: StageSpec,
     embed: Embedder | undefined,
-    runner: SessionRunner | undefined,
+    body: SessionRunner[],
     head: SessionRunner | undefined,
     owned: AsyncDisposableStack,
   ) {
     this.info = info;
     this.#spec = spec;
     this.#embed = embed;
-    this.#runner = runner;
+    this.#body = body;
     this.#head = head;
     this.#owned = owned;
   }
@@ -75,14 +92,16 @@ class OrtStage implements Stage {
   open(sample: number, capacity: number): void {
     const cache = this.#caches.get(sample);
     if (cache) cache.capacity = capacity;
-    else this.#caches.set(sample, { length: 0, capacity, tensors: new Map() });
+    else {
+      this.#caches.set(sample, { length: 0, capacity, parts: this.#body.map(() => new Map()) });
+    }
   }
 
   truncate(sample: number, length: number): void {
     const cache = this.#caches.get(sample);
-    if (!cache) return;
-    if (this.#runner) this.#runner.truncate(cache, length);
-    else cache.length = Math.min(cache.length, length);
+    if (!cache || length >= cache.length) return;
+    this.#body.forEach((runner, i) => runner.truncate(cache.parts[i]!, cache.length, length));
+    cache.length = length;
   }
 
   release(sample: number): void {
@@ -115,8 +134,10 @@ class OrtStage implements Stage {
         : hidden!.subarray(row * d, (row + segment.rows) * d);
       row += segment.rows;
       if (this.#embed && rows instanceof Int32Array) rows = this.#embed(rows);
-      if (this.#runner) rows = await this.#runner.run(rows, cache);
-      else cache.length += segment.rows;
+      for (const [i, runner] of this.#body.entries()) {
+        rows = await runner.run(rows, cache.length, cache.parts[i]!);
+      }
+      cache.length += segment.rows;
       parts.push(rows as Float32Array);
     }
     this.#computeMs += performance.now() - start;
@@ -130,7 +151,7 @@ class OrtStage implements Stage {
     const d = this.#spec.dModel;
     const parts: Float32Array[] = [];
     for (let at = 0; at < hidden.length; at += d) {
-      parts.push(await this.#head.run(hidden.subarray(at, at + d)));
+      parts.push(await this.#head.run(hidden.subarray(at, at + d), 0, new Map()));
     }
     this.#computeMs += performance.now() - start;
     return parts.length === 1 ? parts[0]! : concatenate(parts);
@@ -155,35 +176,57 @@ function bodyBlocks(spec: StageSpec, hasTable: boolean): string[] {
   return names;
 }
 
+interface SessionPlans {
+  /** In their order. */
+  body: { what: string; plan: WeightPlan }[];
+  head: WeightPlan | undefined;
+}
+
 /** Joins the graphs and decides whether their weights are expanded: all or none. */
 function planSessions(
   spec: StageSpec,
   blocks: OpenBlocks,
   body: string[],
   notes: string[],
-): { body: WeightPlan | undefined; head: WeightPlan | undefined } {
-  const join = (names: string[]): ModelProto | undefined =>
-    names.length > 0
-      ? joinBlocks(names.map((name) => ({ name, model: blocks.header(name).model })))
-      : undefined;
-  const graphs = [join(body), join(spec.range.head ? ["head"] : [])];
-  const expanded = graphs.reduce((sum, graph) => sum + (graph ? expandedBytesOf(graph) : 0), 0);
-  // While a session is made its weights exist twice.
-  const expand = spec.memoryBytes === null || 2 * expanded <= spec.memoryBytes;
-  const [bodyPlan, headPlan] = graphs.map((graph) => graph && planWeights(graph, { expand }));
-  const bytes = (bodyPlan?.expandedBytes ?? 0) + (headPlan?.expandedBytes ?? 0);
-  if (bytes > 0) {
+): SessionPlans {
+  const join = (names: string[]): ModelProto =>
+    joinBlocks(names.map((name) => ({ name, model: blocks.header(name).model })));
+  const all = spec.range.head ? [...body, "head"] : body;
+  const expandable = all.reduce((sum, name) => sum + expandedBytesOf(blocks.header(name).model), 0);
+  const needed = Math.ceil(LOAD_PEAK * expandable);
+  const expand = spec.memoryBytes === null || needed <= spec.memoryBytes;
+  const plan = (names: string[]) => planWeights(join(names), { expand });
+  const size = (name: string) => plan([name]).jobs.reduce((sum, job) => sum + job.bytes, 0);
+  const plans: SessionPlans = {
+    body: groupBySize(body, size).map((names) => ({ what: describe(names), plan: plan(names) })),
+    head: spec.range.head ? plan(["head"]) : undefined,
+  };
+  if (expandable > 0) {
     notes.push(
-      `weights expanded to f32 (${megabytes(bytes)}), because ONNX Runtime's WebAssembly build is about 25 times slower on quantised ones`,
-    );
-  } else if (expanded > 0) {
-    notes.push(
-      `weights kept quantised and slow: expanding them takes ${megabytes(2 * expanded)} while loading, ${
-        megabytes(spec.memoryBytes!)
-      } are free`,
+      expand
+        ? `weights expanded to f32 (${megabytes(expandable)}): ONNX Runtime's WebAssembly build is about 25 times slower on quantised ones`
+        : `weights kept quantised, which is slow: expanded they would take ${megabytes(needed)} while loading, and ${
+          megabytes(spec.memoryBytes!)
+        } are free`,
     );
   }
-  return { body: bodyPlan, head: headPlan };
+  return plans;
+}
+
+/** Cuts a list of blocks into runs of about SESSION_BYTES. */
+function groupBySize(names: string[], size: (name: string) => number): string[][] {
+  const groups: string[][] = [];
+  let bytes = Infinity;
+  for (const name of names) {
+    const more = size(name);
+    if (bytes + more > SESSION_BYTES) {
+      groups.push([]);
+      bytes = 0;
+    }
+    groups.at(-1)!.push(name);
+    bytes += more;
+  }
+  return groups;
 }
 
 function describe(names: string[]): string {

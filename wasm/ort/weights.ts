@@ -112,7 +112,8 @@ export function planWeights(model: ModelProto, options: { expand: boolean }): We
 export function expandedBytesOf(model: ModelProto): number {
   let bytes = 0;
   for (const node of model.graph?.node ?? []) {
-    if (node.opType === "MatMulNBits") bytes += 4 * attribute(node, "K") * attribute(node, "N");
+    if (node.opType !== "MatMulNBits" && node.opType !== "MatMulGguf") continue;
+    bytes += 4 * attribute(node, "K") * attribute(node, "N");
   }
   return bytes;
 }
