@@ -100,15 +100,14 @@ export async function resolveHost(
 ): Promise<string> {
   if (isIP(host)) return host;
   const { signal } = options;
-  const cancelled = Promise.withResolvers<never>();
-  const onAbort = () =>
-    cancelled.reject(
-      new MdiError("cancelled", `Cannot resolve "${host}": cancelled`, { cause: signal?.reason }),
-    );
-  if (signal?.aborted) onAbort();
+  const stopped = () =>
+    new MdiError("cancelled", `Cannot resolve "${host}": cancelled`, { cause: signal?.reason });
+  if (signal?.aborted) throw stopped();
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = () => aborted.reject(stopped());
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
-    const found = await Promise.race([lookup(host, { all: true }), cancelled.promise]);
+    const found = await Promise.race([lookup(host, { all: true }), aborted.promise]);
     const best = found.find((entry) => entry.family === 4) ?? found[0];
     if (best) return best.address;
   } catch (cause) {

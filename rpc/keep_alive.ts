@@ -29,9 +29,9 @@ export function keepAlive(session: Http2Session, options: KeepAliveOptions): voi
     if (limit !== undefined || session.destroyed || session.closed) return;
     const start = performance.now();
     limit = setTimeout(() => {
-      options.onSilence();
+      limit = setTimeout(options.onSilence, GRACE_MS);
     }, options.timeoutMs);
-    session.ping((error) => {
+    session.ping(new Uint8Array(8), (error) => {
       clearTimeout(limit);
       limit = undefined;
       if (!error) options.onRoundTrip?.(performance.now() - start);

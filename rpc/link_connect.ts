@@ -148,13 +148,13 @@ function readResponses(
     const refusal = refusalOf(headers);
     if (refusal) link.ended(refusal);
   });
-  stream.on("data", (chunk: Uint8Array) => {
+  stream.on("data", (chunk: Uint8Array) => setTimeout(() => {
     try {
       for (const { flags, data } of decoder.decode(chunk)) onEnvelope(flags, data, link);
     } catch (error) {
       link.ended(error instanceof MdiError ? error : unreadable(error));
     }
-  });
+  }, 0));
   // Under Deno data may come before the response's headers, so only the close says how it ended.
   stream.on("end", () => stream.close(constants.NGHTTP2_CANCEL));
   stream.on("error", (error: Error) => cause ??= error);

@@ -6,7 +6,7 @@
 import { once } from "node:events";
 import { type ClientHttp2Session, type ClientHttp2Stream, connect } from "node:http2";
 import type { OutgoingHttpHeaders, SecureClientSessionOptions } from "node:http2";
-import type { Transport } from "@connectrpc/connect";
+import type { Interceptor, Transport } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { MdiError } from "../wasm/error.ts";
 import { type Address, formatAddress, resolveHost, socketAddress } from "./address.ts";
@@ -116,6 +116,7 @@ class Http2Session implements Session {
       httpVersion: "2",
       baseUrl: this.authority,
       sessionManager: this,
+      interceptors: [this.#endWithSession],
       acceptCompression: [],
       readMaxBytes: options.readMaxBytes ?? READ_MAX_BYTES,
     });
@@ -143,6 +144,7 @@ class Http2Session implements Session {
       const connection = await this.#open();
       const stream = connection.request({ ...headers, ":method": method, ":path": path }, options);
       this.#streams.add(stream);
+      stream.on("error", () => {}); // connect-node listens a moment later
       stream.once("close", () => this.#streams.delete(stream));
       return stream;
     } catch (cause) {
@@ -177,6 +179,15 @@ class Http2Session implements Session {
     this.abort();
     await this.#closed;
   }
+
+  /**
+   * Fails a call when the session goes down, and with its reason: of a stream whose session is destroyed
+   * connect-node does not always hear, and would wait for ever.
+   */
+  #endWithSession: Interceptor = (next) => (request) => {
+    const signal = AbortSignal.any([request.signal, this.#ending.signal]);
+    return next(request.stream ? { ...request, signal } : { ...request, signal });
+  };
 
   #onSignal = (): void => this.abort(cancelled(this.address, this.#options.signal?.reason));
 

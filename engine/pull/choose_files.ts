@@ -6,11 +6,13 @@ import type { OnnxDtype } from "../model/onnx/model_files.ts";
 export interface RepoFile {
   /** Relative, with "/". */
   path: string;
+  /** Its size. */
   bytes: number;
 }
 
 /** The files that are needed, and how to open them. */
 export interface Choice<F extends RepoFile> {
+  /** In the repository's order. */
   files: F[];
   /** What to open: a file's path, a directory's, or "" for the root. */
   entry: string;

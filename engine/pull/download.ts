@@ -7,6 +7,7 @@ import { get, type HttpAnswer, type HttpOptions, TransientError, withRetries } f
 export interface Download {
   /** For messages. */
   name: string;
+  /** Where it is. */
   url: string;
   /** Where it goes; the partial file lies beside it. */
   destination: string;

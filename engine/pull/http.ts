@@ -6,7 +6,10 @@ const REDIRECTS = [301, 302, 303, 307, 308];
 
 /** How requests are made. */
 export interface HttpOptions {
-  /** @default {globalThis.fetch} */
+  /**
+   * Sends the requests.
+   * @default {globalThis.fetch}
+   */
   fetch?: typeof fetch | undefined;
   /** Sent to the first address's origin only. */
   token?: string | undefined;
@@ -18,11 +21,13 @@ export interface HttpOptions {
   attempts?: number | undefined;
   /** Pause before the second attempt in ms; doubled for each one after it. @default {500} */
   backoffMs?: number | undefined;
+  /** Ends the request and all waiting. */
   signal?: AbortSignal | undefined;
 }
 
 /** A failure that another attempt may cure: no answer, a broken connection, a busy server. */
 export class TransientError extends Error {
+  /** The class's name. */
   override readonly name = "TransientError";
   /** What the server asked to wait, in ms. */
   readonly retryAfterMs: number | undefined;
@@ -36,6 +41,7 @@ export class TransientError extends Error {
 
 /** An answer whose body stays readable until `done` is called. */
 export interface HttpAnswer {
+  /** Status and headers; its body is read with `body()`. */
   response: Response;
   /** Address that answered, after redirects. */
   url: URL;

@@ -10,6 +10,7 @@ const MAX_INFO_BYTES = 32 * 2 ** 20;
 
 /** A file on the hub. */
 export interface HubFile extends RepoFile {
+  /** What its bytes must hash to, where the hub says it. */
   digest: Digest | undefined;
 }
 

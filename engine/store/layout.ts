@@ -27,14 +27,23 @@ export interface Env {
 export interface StoreLayout {
   /** The store's directory, absolute. */
   root: string;
+  /** File that says the layout's version. */
   version: string;
+  /** File of the store's lock. */
   lock: string;
+  /** Directory of content-addressed files. */
   blocks: string;
+  /** Directory of manifests. */
   manifests: string;
+  /** Directory of import records. */
   imports: string;
+  /** Directory of pulled models. */
   models: string;
+  /** Directory of pins. */
   pins: string;
+  /** Directory of named locks. */
   locks: string;
+  /** Directory of partial files. */
   tmp: string;
 }
 

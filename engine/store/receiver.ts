@@ -26,6 +26,7 @@ export interface ReceiverOptions {
   digest?: Digest | undefined;
   /** Whether the partial file stays after a break, so that the next receiver goes on with it. */
   resumable?: boolean | undefined;
+  /** Makes the next call throw its reason. */
   signal?: AbortSignal | undefined;
 }
 

@@ -23,6 +23,7 @@ export interface ImportRecord {
 export interface PulledFile {
   /** Relative to the record's directory, with "/". */
   path: string;
+  /** Its size. */
   bytes: number;
 }
 
@@ -30,6 +31,7 @@ export interface PulledFile {
 export interface PulledRecord {
   /** The name that it was asked for by. */
   name: string;
+  /** As the publisher states it; null where that is not known. */
   license: string | null;
   /** Where the files came from, for people. */
   source: string;
@@ -37,6 +39,7 @@ export interface PulledRecord {
   dtype: OnnxDtype | null;
   /** What to open, relative to the directory: a file, or "" for the directory itself. */
   entry: string;
+  /** All files of the model. */
   files: PulledFile[];
 }
 

@@ -10,10 +10,13 @@ import { hashesOf, pulledPin, storedBlocks, type Usage, usageOf } from "./usage.
 
 /** A model of which blocks are stored. */
 export interface StoredModel {
+  /** What people call it. */
   name: string;
   /** Its manifest's id. */
   id: string;
+  /** What it was cut from. */
   source: ModelSource["kind"];
+  /** Null where it is not known. */
   license: string | null;
   /** How many of its blocks are here, and how many it has. */
   blocks: { present: number; total: number };
@@ -21,6 +24,7 @@ export interface StoredModel {
   bytes: number;
   /** Of these, bytes that other models have too. */
   sharedBytes: number;
+  /** When it was opened last. */
   lastUsed: Date;
   /** Whether a living process uses it. */
   inUse: boolean;
@@ -28,20 +32,29 @@ export interface StoredModel {
 
 /** Files that were pulled. */
 export interface PulledModel {
+  /** What people call it. */
   name: string;
+  /** Where it lies. */
   path: string;
   /** Whether all of them are here; otherwise the next pull goes on. */
   complete: boolean;
+  /** Null where it is not known. */
   license: string | null;
+  /** Bytes on the disk. */
   bytes: number;
+  /** When it was opened last. */
   lastUsed: Date;
+  /** Whether a living process uses it. */
   inUse: boolean;
 }
 
 /** What a store holds. */
 export interface StoreList {
+  /** Where it lies. */
   path: string;
+  /** Models cut into blocks, last used first. */
   models: StoredModel[];
+  /** Models pulled, last used first. */
   pulled: PulledModel[];
   /** Bytes of all blocks and pulled files. */
   bytes: number;
@@ -110,12 +123,15 @@ function storedModel(usage: Usage, id: string, users: Map<string, number>): Stor
 
 /** How far {@linkcode verifyStore} is. */
 export interface VerifyProgress {
+  /** Bytes hashed so far. */
   checkedBytes: number;
+  /** Bytes to be hashed. */
   totalBytes: number;
 }
 
 /** A damaged file that {@linkcode verifyStore} removed. */
 export interface DamagedFile {
+  /** Where it lies. */
   path: string;
   /** What is wrong with it. */
   reason: string;
@@ -127,7 +143,9 @@ export interface DamagedFile {
 export interface VerifyReport {
   /** Number of files that were checked. */
   files: number;
+  /** Bytes on the disk. */
   bytes: number;
+  /** What was removed. */
   damaged: DamagedFile[];
 }
 

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { MdiError } from "../../wasm/error.ts";
 import type { BlockEntry, Manifest, TextAssets } from "../model/types.ts";
 import { BlockReceiver, type Destination, publish } from "./block_receiver.ts";
-import { formatBytes, freeBytes, onDisk, statOf, writeAtomically } from "./disk.ts";
+import { onDisk, statOf, writeAtomically } from "./disk.ts";
 import { checkHash, layoutOf, STORE_VERSION, type StoreLayout } from "./layout.ts";
 import { withLock } from "./lock.ts";
 import { Pin } from "./pin.ts";
@@ -16,12 +16,12 @@ import {
   writeImport,
   writeManifest,
 } from "./records.ts";
-import { evict } from "./collect.ts";
-import { storedBytes, sweepTmp } from "./usage.ts";
+import { ensureRoom } from "./room.ts";
+import { sweepTmp } from "./usage.ts";
 
 /** A tokenizer.json is refused above this; the largest real ones are near 35 MB. */
 const MAX_TEXT_BYTES = 256 * 2 ** 20;
-/** Bytes that {@linkcode Store.stream} yields at a time: see "bulk" in ARCHITECTURE.md. */
+/** Bytes that {@linkcode Store.stream} yields at a time: the largest message that does not hold frames up behind it. */
 const STREAM_CHUNK = 128 * 1024;
 
 /** How a store is opened. */
@@ -37,6 +37,7 @@ export interface StoreOptions {
 export interface StoreWriteOptions {
   /** Keeps what is written from being removed by another process, from the moment it is there. */
   pin?: Pin | undefined;
+  /** Makes the next write throw its reason. */
   signal?: AbortSignal | undefined;
 }
 
@@ -202,34 +203,7 @@ export class Store {
    * @throws {MdiError} disk, with needed and free bytes.
    */
   async ensureRoom(bytes: number, what: string): Promise<void> {
-    const { root } = this.layout;
-    if (this.limitBytes !== null) {
-      let stored = await storedBytes(this.layout);
-      if (stored + bytes > this.limitBytes) {
-        await evict(this.layout, stored + bytes - this.limitBytes);
-        stored = await storedBytes(this.layout);
-      }
-      if (stored + bytes > this.limitBytes) {
-        throw new MdiError(
-          "disk",
-          `Cannot store ${what}: it takes ${formatBytes(bytes)}, and ${
-            formatBytes(stored)
-          } of the ` +
-            `store's limit of ${formatBytes(this.limitBytes)} are in use; raise the limit or run ` +
-            `"mdi store remove MODEL"`,
-          { details: { neededBytes: bytes, storedBytes: stored, limitBytes: this.limitBytes } },
-        );
-      }
-    }
-    const free = await freeBytes(root);
-    if (free !== null && free < bytes) {
-      throw new MdiError(
-        "disk",
-        `Cannot store ${what}: it takes ${formatBytes(bytes)}, and the disk at ${root} has ` +
-          `${formatBytes(free)} free; free space or set MDI_HOME to a directory on another disk`,
-        { details: { neededBytes: bytes, freeBytes: free, path: root } },
-      );
-    }
+    await ensureRoom(this.layout, this.limitBytes, bytes, what);
   }
 
   /** Stores a manifest. @returns its id. */

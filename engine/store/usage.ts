@@ -26,6 +26,7 @@ export interface PulledUsage {
   record: PulledRecord | undefined;
   /** Bytes of all that lies in it. */
   bytes: number;
+  /** When it was pulled or found last. */
   lastUsed: Date;
 }
 

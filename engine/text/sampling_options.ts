@@ -24,16 +24,21 @@ export interface SamplingOptions {
 
 /** What a person or a program asks for; what is left out comes from the model or from mdi. */
 export interface SamplingRequest {
+  /** Take the most probable token. @default false */
   greedy?: boolean;
-  /** 0 is greedy. */
+  /** As in {@linkcode SamplingOptions}; 0 is greedy. */
   temperature?: number;
+  /** As in {@linkcode SamplingOptions}. */
   topK?: number;
+  /** As in {@linkcode SamplingOptions}. */
   topP?: number;
+  /** As in {@linkcode SamplingOptions}. */
   minP?: number;
+  /** As in {@linkcode SamplingOptions}. */
   repetitionPenalty?: number;
-  /** @default a random seed */
+  /** The seed. @default a random one */
   seed?: bigint | number;
-  /** @default 0 */
+  /** Which of the seed's streams to draw from. @default 0 */
   stream?: number;
 }
 

@@ -1,4 +1,3 @@
-// deno-lint-ignore-file camelcase -- the keys are those of Hugging Face's files
 /**
  * Text to ids and back.
  *

@@ -60,7 +60,7 @@ export function findEdges(graph: Graph, io: DecoderInterface): CutEdge[] {
     if (root === undefined) throw unsupported(`layer ${layer}'s cache never meets the token ids`);
     edges.unshift(edgeAt(graph, separator(flow, root, layer)));
   }
-  edges.push(edgeAt(graph, headSeparator(graph, flow, layers)));
+  edges.push(headEdge(graph, flow, layers));
   return edges;
 }
 
@@ -120,19 +120,28 @@ function separator(flow: Flow, root: string, layer: number): string {
   );
 }
 
-function headSeparator(graph: Graph, flow: Flow, layers: number): string {
+/**
+ * The edge before the head: the last residual sum. In f16 it is the input of the output product, so that
+ * the last norm stays with the sum: ONNX Runtime fuses that norm with a cast that comes right before it,
+ * and the fusion rounds otherwise.
+ */
+function headEdge(graph: Graph, flow: Flow, layers: number): CutEdge {
   if (!flow.tree.has("logits")) throw unsupported("the logits do not depend on input_ids");
+  const products = new Set(graph.nodes.filter(isProduct).flatMap((node) => node.input));
+  let productInput: string | undefined;
   for (const value of flow.tree.chain("logits")) {
+    if (products.has(value)) productInput ??= value;
     if (!flow.sums.has(value)) continue;
-    if (flow.level.get(value) === layers - 1) return value;
-    break;
+    if (flow.level.get(value) !== layers - 1) break;
+    const edge = edgeAt(graph, value);
+    const halfSum = edge.elementType === DataType.FLOAT16 && edge.values.length === 1;
+    return halfSum && productInput !== undefined ? edgeAt(graph, productInput) : edge;
   }
-  const node = graph.producers.get("logits");
-  throw unsupported(
-    `no residual sum after layer ${layers - 1} leads to the logits${
-      node ? ` of ${describeNode(node)}` : ""
-    }`,
-  );
+  throw unsupported(`no residual sum after layer ${layers - 1} leads to the logits`);
+}
+
+function isProduct(node: NodeProto): boolean {
+  return node.opType === "Gemm" || node.opType.startsWith("MatMul");
 }
 
 function edgeAt(graph: Graph, value: string): CutEdge {
