@@ -1,8 +1,9 @@
 /** What every implementation of a link must do. Each runs these tests with its own way to open one. */
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import type { FrameMessage, RingMessage } from "../engine/ring/message.ts";
 import { MdiError, type MdiErrorCode } from "../wasm/error.ts";
 import { createFrameCodec, type FrameCodec, type FrameCodecOptions } from "./frame.ts";
-import type { FrameMessage, LinkAcceptor, LinkMessage, LinkReceiver, LinkSender } from "./link.ts";
+import type { LinkAcceptor, LinkReceiver, LinkSender } from "./link.ts";
 import type { OutgoingLinkOptions } from "./outgoing.ts";
 
 /** Opens links of one kind. */
@@ -121,7 +122,9 @@ const CASES: Record<string, (links: LinkKind) => Promise<void>> = {
     for (let i = 0; i < 3; i++) await sender.send(row(i));
     const closing = sender[Symbol.asyncDispose]();
     const positions: number[] = [];
-    for await (const message of receiver) positions.push((message as FrameMessage).segments[0]!.position);
+    for await (const message of receiver) {
+      positions.push((message as FrameMessage).segments[0]!.position);
+    }
     await closing;
     assertEquals(positions, [0, 1, 2]);
     assertEquals(await sender.down, null);
@@ -281,7 +284,7 @@ function introduce(codec: FrameCodec): { codec: FrameCodec; epoch: number; from:
   return { codec, epoch: EPOCH, from: 2 };
 }
 
-function cache(length: number): LinkMessage {
+function cache(length: number): RingMessage {
   return { kind: "cache", epoch: EPOCH, sample: 5, length, capacity: SMALL.context };
 }
 
@@ -296,7 +299,7 @@ async function take(receiver: LinkReceiver, count: number): Promise<number[]> {
   return positions;
 }
 
-async function first(receiver: LinkReceiver): Promise<LinkMessage> {
+async function first(receiver: LinkReceiver): Promise<RingMessage> {
   return (await receiver[Symbol.asyncIterator]().next()).value;
 }
 

@@ -1,3 +1,4 @@
+// deno-lint-ignore-file camelcase -- the codes are data
 /**
  * The one place where an MdiError becomes a ConnectError and a ConnectError an MdiError. The code's name
  * travels as metadata; the Connect code is for tools that know nothing of mdi.

@@ -7,7 +7,14 @@
  * nearest and clamped to ±65504, which only suits edges of f32 values.
  */
 import { create } from "@bufbuild/protobuf";
+import type {
+  CacheMessage,
+  FrameMessage,
+  FrameSegment,
+  RingMessage,
+} from "../engine/ring/message.ts";
 import { MdiError } from "../wasm/error.ts";
+import { bytesOf, f32Of, fromF16, toF16 } from "./f16.ts";
 import {
   type CacheChange,
   Dtype,
@@ -15,7 +22,6 @@ import {
   type LinkRequest,
   LinkRequestSchema,
 } from "./gen/mdi/v1/ring_pb.ts";
-import type { CacheMessage, FrameMessage, FrameSegment, LinkMessage } from "./link.ts";
 
 /** What a link's frames look like. */
 export interface FrameCodecOptions {
@@ -44,20 +50,18 @@ export interface FrameCodec {
    * Encodes a message. The result may refer to `message.hidden`.
    * @throws {RangeError} where it is not one that {@linkcode FrameCodec.decode} would take.
    */
-  encode(message: LinkMessage): LinkRequest;
+  encode(message: RingMessage): LinkRequest;
   /**
    * Checks and decodes a message. `hidden` may refer to the request's bytes.
    * @throws {MdiError} protocol, naming the field, the value met and what was expected.
    */
-  decode(request: LinkRequest): LinkMessage;
+  decode(request: LinkRequest): RingMessage;
 }
 
 /** Bytes of the largest message without its rows and segments: tags, lengths, epoch, dtype. */
 const FIXED_BYTES = 64;
 /** A segment has four varints of at most five bytes. */
 const SEGMENT_BYTES = 20;
-/** The largest finite f16. */
-const MAX_F16 = 65504;
 /** A uint32 field holds less. */
 const UINT32_END = 2 ** 32;
 
@@ -67,30 +71,6 @@ const UINT32_END = 2 ** 32;
  */
 export function createFrameCodec(options: FrameCodecOptions): FrameCodec {
   return new ProtoFrameCodec(options);
-}
-
-/** The last `wanted` rows of each segment of `hidden` [rows, d_model], for a return edge. */
-export function wantedRows(
-  segments: readonly FrameSegment[],
-  hidden: Float32Array,
-  dModel: number,
-): Float32Array {
-  let rows = 0;
-  let wanted = 0;
-  for (const segment of segments) {
-    rows += segment.rows;
-    wanted += segment.wanted;
-  }
-  if (rows === wanted) return hidden;
-  const kept = new Float32Array(wanted * dModel);
-  let end = 0;
-  let at = 0;
-  for (const segment of segments) {
-    end += segment.rows * dModel;
-    kept.set(hidden.subarray(end - segment.wanted * dModel, end), at);
-    at += segment.wanted * dModel;
-  }
-  return kept;
 }
 
 class ProtoFrameCodec implements FrameCodec {
@@ -121,7 +101,7 @@ class ProtoFrameCodec implements FrameCodec {
       FIXED_BYTES;
   }
 
-  encode(message: LinkMessage): LinkRequest {
+  encode(message: RingMessage): LinkRequest {
     requireUint32("epoch", message.epoch, callersMistake);
     if (message.kind === "cache") {
       this.#checkCache(message, callersMistake);
@@ -151,7 +131,7 @@ class ProtoFrameCodec implements FrameCodec {
     });
   }
 
-  decode(request: LinkRequest): LinkMessage {
+  decode(request: LinkRequest): RingMessage {
     const { message } = request;
     switch (message.case) {
       case "frame":
@@ -275,31 +255,4 @@ function requireUint32(field: string, value: number, fail: Fail): void {
 
 function nameOf(dtype: Dtype): string {
   return Dtype[dtype] ?? String(dtype);
-}
-
-/** The same bytes; every platform that Deno runs on is little endian, as the wire is. */
-function bytesOf(values: Float32Array | Float16Array): Uint8Array {
-  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-}
-
-/** The same values, copied only where they lie at an odd address. */
-function f32Of(bytes: Uint8Array): Float32Array {
-  const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
-  return new Float32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 4);
-}
-
-function toF16(values: Float32Array): Float16Array {
-  const halves = new Float16Array(values.length);
-  for (let i = 0; i < values.length; i++) {
-    const value = values[i]!;
-    halves[i] = value > MAX_F16 ? MAX_F16 : value < -MAX_F16 ? -MAX_F16 : value;
-  }
-  return halves;
-}
-
-function fromF16(bytes: Uint8Array): Float32Array {
-  const aligned = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
-  return new Float32Array(
-    new Float16Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 2),
-  );
 }

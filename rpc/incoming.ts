@@ -1,9 +1,10 @@
 /** A link's receiving end, whatever carries its bytes: the hello, then messages within their credits. */
 import { fromBinary } from "@bufbuild/protobuf";
+import type { RingMessage } from "../engine/ring/message.ts";
 import { MdiError, messageOf } from "../wasm/error.ts";
 import { CreditedQueue } from "./credits.ts";
 import { type LinkRequest, LinkRequestSchema } from "./gen/mdi/v1/ring_pb.ts";
-import type { LinkAcceptor, LinkHello, LinkMessage, LinkReceiver, LinkTerms } from "./link.ts";
+import type { LinkAcceptor, LinkHello, LinkReceiver, LinkTerms } from "./link.ts";
 
 /** A hello is a few bytes; nobody may send more before it is accepted. */
 const MAX_HELLO_BYTES = 64;
@@ -22,7 +23,7 @@ export class IncomingLink implements LinkReceiver {
   readonly #carrier: IncomingCarrier;
   #hello: LinkHello | undefined;
   #terms: LinkTerms | undefined;
-  #queue: CreditedQueue<LinkMessage> | undefined;
+  #queue: CreditedQueue<RingMessage> | undefined;
   #dropped = 0;
   #finished = false;
 
@@ -70,7 +71,9 @@ export class IncomingLink implements LinkReceiver {
       this.fail(
         error instanceof MdiError
           ? error
-          : new MdiError("internal", `Cannot take a message: ${messageOf(error)}`, { cause: error }),
+          : new MdiError("internal", `Cannot take a message: ${messageOf(error)}`, {
+            cause: error,
+          }),
       );
     }
   }
@@ -83,8 +86,9 @@ export class IncomingLink implements LinkReceiver {
 
   /** The link broke, or the sender broke its rules. */
   fail(reason: MdiError): void {
-    this.#queue?.fail(reason);
+    // In this order, as a reader that learns of the end finishes the link in order.
     this.#finish(reason);
+    this.#queue?.fail(reason);
   }
 
   close(reason?: MdiError): void {
@@ -92,7 +96,7 @@ export class IncomingLink implements LinkReceiver {
     else this.#queue?.return();
   }
 
-  [Symbol.asyncIterator](): AsyncIterator<LinkMessage> {
+  [Symbol.asyncIterator](): AsyncIterator<RingMessage> {
     return this.#queue!;
   }
 
@@ -135,10 +139,14 @@ function parse(bytes: Uint8Array): LinkRequest {
   try {
     return fromBinary(LinkRequestSchema, bytes);
   } catch (cause) {
-    throw new MdiError("protocol", `Cannot take the message: it is not a LinkRequest (${messageOf(cause)})`, {
-      cause,
-      details: { field: "message", met: bytes.length },
-    });
+    throw new MdiError(
+      "protocol",
+      `Cannot take the message: it is not a LinkRequest (${messageOf(cause)})`,
+      {
+        cause,
+        details: { field: "message", met: bytes.length },
+      },
+    );
   }
 }
 

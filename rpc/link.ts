@@ -6,49 +6,9 @@
  * The receiver grants credits, the sender spends one a message. A slow receiver therefore halts its
  * predecessor, and no queue grows beyond the window that the receiver chose.
  */
+import type { RingMessage } from "../engine/ring/message.ts";
 import type { MdiError } from "../wasm/error.ts";
 import type { FrameCodec } from "./frame.ts";
-
-/** Consecutive rows of one sample in a frame. */
-export interface FrameSegment {
-  /** The sample's id. */
-  sample: number;
-  /** Position of the first row in the sample. */
-  position: number;
-  /** Number of rows, at least one. */
-  rows: number;
-  /** How many of the last rows head needs; a frame on the way back to the starter carries only these. */
-  wanted: number;
-}
-
-/** Hidden rows of one or more samples, one segment after another. */
-export interface FrameMessage {
-  /** Tells it from the other messages. */
-  kind: "frame";
-  /** The ring's wiring that it belongs to. */
-  epoch: number;
-  /** In the order of the rows; at most one a sample. */
-  segments: FrameSegment[];
-  /** The rows, 4·d_model bytes each in memory whatever the wire carries. */
-  hidden: Float32Array;
-}
-
-/** Opens, truncates or frees a sample's cache, in order with the frames. */
-export interface CacheMessage {
-  /** Tells it from the other messages. */
-  kind: "cache";
-  /** The ring's wiring that it belongs to. */
-  epoch: number;
-  /** The sample's id. */
-  sample: number;
-  /** Tokens to keep. */
-  length: number;
-  /** Tokens the cache must hold; 0 frees it. */
-  capacity: number;
-}
-
-/** What a link carries. */
-export type LinkMessage = FrameMessage | CacheMessage;
 
 /** How a sender introduces itself. */
 export interface LinkHello {
@@ -67,7 +27,7 @@ export interface LinkSender extends AsyncDisposable {
    * @throws {MdiError} the reason of {@linkcode LinkSender.down}; cancelled by the signal, in which
    * case nothing was sent.
    */
-  send(message: LinkMessage, options?: { signal?: AbortSignal | undefined }): Promise<void>;
+  send(message: RingMessage, options?: { signal?: AbortSignal | undefined }): Promise<void>;
   /** Resolves when the link has ended, with the reason, or null where this end closed it in order. */
   readonly down: Promise<MdiError | null>;
   /** Bytes sent: messages with their envelopes, without what HTTP/2 and TLS add. */
@@ -83,7 +43,7 @@ export interface LinkSender extends AsyncDisposable {
  * The iteration ends when the sender has closed in order and throws an MdiError (peer_lost, protocol,
  * cancelled) when the link broke. Leaving the loop closes the link.
  */
-export interface LinkReceiver extends AsyncIterable<LinkMessage>, AsyncDisposable {
+export interface LinkReceiver extends AsyncIterable<RingMessage>, AsyncDisposable {
   /** How the sender introduced itself. */
   readonly hello: LinkHello;
   /** Messages of another epoch, which were dropped. */

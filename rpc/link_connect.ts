@@ -22,7 +22,6 @@ import type { RingIdentity } from "./identity.ts";
 import type { LinkSender } from "./link.ts";
 import { OutgoingLink, type OutgoingLinkOptions } from "./outgoing.ts";
 import { openSession, type Session } from "./session.ts";
-import { StreamWriter } from "./stream_writer.ts";
 
 /** Where `mdi.v1.Ring/Link` is served. */
 export const LINK_PATH = `/${Ring.typeName}/${Ring.method.link.name}`;
@@ -86,13 +85,13 @@ async function open(
 ): Promise<LinkSender> {
   const { openTimeoutMs = 5000, closeTimeoutMs = 2000, signal } = options;
   const stream = await openStream(session, signal);
-  const writer = new StreamWriter(stream);
   const link = new OutgoingLink({
-    write: (message) => writer.write(encodeEnvelope(message)),
-    end: () => writer.end(),
-    destroy: () => {
+    write: (message) => stream.write(encodeEnvelope(message)),
+    end: () => stream.end(),
+    destroy: async () => {
+      await nextTurn();
       stream.close(constants.NGHTTP2_CANCEL);
-      return release();
+      await release();
     },
   }, { ...options, closeTimeoutMs });
   readResponses(stream, link, session);
@@ -111,6 +110,14 @@ async function open(
   } finally {
     clearTimeout(timer);
   }
+}
+
+/**
+ * A link often ends by what it has just read. Under Deno 2.9 a connection over TLS that is torn down from
+ * within its own reading corrupts memory: under load, one process in ten crashed.
+ */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
 async function openStream(
@@ -148,13 +155,13 @@ function readResponses(
     const refusal = refusalOf(headers);
     if (refusal) link.ended(refusal);
   });
-  stream.on("data", (chunk: Uint8Array) => setTimeout(() => {
+  stream.on("data", (chunk: Uint8Array) => {
     try {
       for (const { flags, data } of decoder.decode(chunk)) onEnvelope(flags, data, link);
     } catch (error) {
       link.ended(error instanceof MdiError ? error : unreadable(error));
     }
-  }, 0));
+  });
   // Under Deno data may come before the response's headers, so only the close says how it ended.
   stream.on("end", () => stream.close(constants.NGHTTP2_CANCEL));
   stream.on("error", (error: Error) => cause ??= error);

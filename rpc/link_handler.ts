@@ -58,7 +58,7 @@ export function createLinkHandler(
     const values = request.contextValues!;
     const replies = new Replies();
     const link = new IncomingLink(replies, (hello) => accept(hello, { values }));
-    receive(request, link, replies, helloTimeoutMs);
+    receive(request, link, helloTimeoutMs);
     return Promise.resolve({
       status: 200,
       header: new Headers({ "content-type": contentTypeStreamProto }),
@@ -97,7 +97,6 @@ function isByteStream(body: Request["body"]): body is AsyncIterable<Uint8Array> 
 async function receive(
   request: Request,
   link: IncomingLink,
-  replies: Replies,
   helloTimeoutMs: number,
 ): Promise<void> {
   const timer = setTimeout(() => {
@@ -107,8 +106,7 @@ async function receive(
   try {
     for await (const chunk of request.body as AsyncIterable<Uint8Array>) {
       take(chunk, decoder, link);
-      // Leaving the loop destroys the request, and with it what of the response is not written yet.
-      if (link.finished) return await replies.written;
+      if (link.finished) return;
     }
     if (decoder.partial) link.fail(truncated());
     else link.ended();
@@ -136,13 +134,7 @@ class Replies implements IncomingCarrier, AsyncIterableIterator<Uint8Array> {
   #credits = 0;
   #end: MdiError | null | undefined;
   #done = false;
-  #written = Promise.withResolvers<void>();
   #reader: PromiseWithResolvers<IteratorResult<Uint8Array>> | undefined;
-
-  /** Resolves when the end is written, or cannot be. */
-  get written(): Promise<void> {
-    return this.#written.promise;
-  }
 
   grant(credits: number): void {
     this.#credits += credits;
@@ -162,7 +154,6 @@ class Replies implements IncomingCarrier, AsyncIterableIterator<Uint8Array> {
 
   return(): Promise<IteratorResult<Uint8Array>> {
     this.#done = true;
-    this.#written.resolve();
     this.#deliver();
     return Promise.resolve({ value: undefined, done: true });
   }
@@ -183,7 +174,6 @@ class Replies implements IncomingCarrier, AsyncIterableIterator<Uint8Array> {
     const value = this.#take();
     if (!value && !this.#done) return;
     this.#reader = undefined;
-    if (!value) this.#written.resolve();
     reader.resolve(value ? { value, done: false } : { value: undefined, done: true });
   }
 

@@ -1,11 +1,12 @@
 /** A link's sending end, whatever carries its bytes. */
 import { create, toBinary } from "@bufbuild/protobuf";
+import type { RingMessage } from "../engine/ring/message.ts";
 import { MdiError } from "../wasm/error.ts";
 import { CreditGate } from "./credits.ts";
 import { ENVELOPE_BYTES } from "./envelope.ts";
 import type { FrameCodec } from "./frame.ts";
 import { LinkRequestSchema } from "./gen/mdi/v1/ring_pb.ts";
-import type { LinkHello, LinkMessage, LinkSender } from "./link.ts";
+import type { LinkHello, LinkSender } from "./link.ts";
 
 /** What carries a link's bytes to the successor. None of these may throw or reject. */
 export interface OutgoingCarrier {
@@ -78,7 +79,7 @@ export class OutgoingLink implements LinkSender {
     return this.#opened.promise;
   }
 
-  send(message: LinkMessage, options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+  send(message: RingMessage, options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
     return this.#gate.run(() => {
       const start = performance.now();
       const bytes = toBinary(LinkRequestSchema, this.#options.codec.encode(message));

@@ -2,7 +2,7 @@
  * From a node:http2 request to a Connect handler. connect-node's own adapter is not used, because it
  * writes failures to the console and throws on a malformed authority, which would end the process.
  */
-import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import { constants, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
 import { type ConnectRouter, createConnectRouter, createContextValues } from "@connectrpc/connect";
 import { type ContextValues, createContextKey } from "@connectrpc/connect";
 import {
@@ -69,7 +69,9 @@ export function createRequestHandler(
     if (!CONTENT_TYPES.includes(request.headers["content-type"] ?? "")) {
       return refuse(request, response, 415);
     }
-    answer(handler, request, response).catch(() => request.stream.destroy());
+    answer(handler, request, response).catch(() => {
+      request.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    });
   };
 
   async function answer(

@@ -2,6 +2,9 @@
  * The server's side: Connect over HTTP/2, with mutual TLS 1.3 where the ring has a token and on loopback
  * only where it has none. Nothing that a stranger sends ends the process, holds a descriptor for longer
  * than the handshake limit, or reaches a handler.
+ *
+ * Connections are ended by their sockets and never by destroy() or close() of their HTTP/2 sessions: those
+ * send a GOAWAY, on which Deno 2.9 may crash inside nghttp2 at either end (denoland/deno#36788).
  */
 import {
   createSecureServer,
@@ -163,7 +166,6 @@ class ListeningServer implements NodeServer {
     this.#shutdown.abort(new MdiError("cancelled", "The node is closing"));
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     const sockets = [...this.#connections.values()].map((connection) => {
-      connection.session?.destroy();
       connection.socket.destroy();
       return connection.closed;
     });
@@ -182,10 +184,7 @@ class ListeningServer implements NodeServer {
     const closed = Promise.withResolvers<void>();
     const connection: Connection = { socket, closed: closed.promise, greeted: false };
     this.#connections.set(key, connection);
-    connection.deadline = setTimeout(() => {
-      connection.session?.destroy();
-      socket.destroy();
-    }, handshakeTimeoutMs);
+    connection.deadline = setTimeout(() => socket.destroy(), handshakeTimeoutMs);
     socket.once("close", () => {
       clearTimeout(connection.deadline);
       if (!connection.greeted) this.#refused++;
@@ -198,8 +197,7 @@ class ListeningServer implements NodeServer {
     const { windowSize = WINDOW_BYTES, pingIntervalMs = 500, pingTimeoutMs = 2000 } = this.#options;
     const connection = this.#connections.get(remoteKey(session.socket));
     session.on("error", () => {});
-    if (!connection) return session.destroy();
-    connection.session = session;
+    if (!connection) return;
     session.setLocalWindowSize(windowSize);
     // A client's SETTINGS end its preface (RFC 9113, section 3.4).
     session.once("remoteSettings", () => {
@@ -209,7 +207,7 @@ class ListeningServer implements NodeServer {
       keepAlive(session, {
         intervalMs: pingIntervalMs,
         timeoutMs: pingTimeoutMs,
-        onSilence: () => session.destroy(),
+        onSilence: () => connection.socket.destroy(),
       });
     });
   }
@@ -219,7 +217,6 @@ interface Connection {
   socket: Socket;
   closed: Promise<void>;
   greeted: boolean;
-  session?: ServerHttp2Session;
   deadline?: ReturnType<typeof setTimeout>;
 }
 

@@ -5,7 +5,9 @@
  */
 import { once } from "node:events";
 import { type ClientHttp2Session, type ClientHttp2Stream, connect } from "node:http2";
-import type { OutgoingHttpHeaders, SecureClientSessionOptions } from "node:http2";
+import type { OutgoingHttpHeaders } from "node:http2";
+import { connect as connectTcp, type Socket } from "node:net";
+import { connect as connectTls, type ConnectionOptions } from "node:tls";
 import type { Interceptor, Transport } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { MdiError } from "../wasm/error.ts";
@@ -101,7 +103,7 @@ class Http2Session implements Session {
   readonly #streams = new Set<ClientHttp2Stream>();
   #stage: SessionStage = "connecting";
   #opening: Promise<ClientHttp2Session> | undefined;
-  #connection: ClientHttp2Session | undefined;
+  #socket: Socket | undefined;
   #closed: Promise<void> | undefined;
   #error: MdiError | undefined;
   #ours = false;
@@ -142,7 +144,13 @@ class Http2Session implements Session {
   ): Promise<ClientHttp2Stream> {
     try {
       const connection = await this.#open();
-      const stream = connection.request({ ...headers, ":method": method, ":path": path }, options);
+      const stream = connection.request({
+        ...headers,
+        ":method": method,
+        ":path": path,
+        // Deno would write an IPv6 address without its brackets.
+        ":authority": RING_SERVER_NAME,
+      }, options);
       this.#streams.add(stream);
       stream.on("error", () => {}); // connect-node listens a moment later
       stream.once("close", () => this.#streams.delete(stream));
@@ -196,7 +204,9 @@ class Http2Session implements Session {
     this.#error = error;
     this.#options.signal?.removeEventListener("abort", this.#onSignal);
     this.#ending.abort(error);
-    this.#connection?.destroy();
+    // Not the connection's own destroy() or close(): each sends a GOAWAY, on which Deno 2.9 may crash
+    // inside nghttp2 at either end (denoland/deno#36788).
+    this.#socket?.destroy();
     if (this.#stage === "open" && !this.#ours) this.#options.onDown?.(error);
   }
 
@@ -225,12 +235,15 @@ class Http2Session implements Session {
 
   #dial(address: Address): Promise<ClientHttp2Session> {
     const { identity, windowSize = WINDOW_BYTES } = this.#options;
-    const scheme = identity ? "https" : "http";
-    const connection = connect(`${scheme}://${formatAddress(address)}`, {
+    const socket = identity
+      ? connectTls({ ...address, ...tlsOptions(identity) })
+      : connectTcp(address);
+    const connection = connect(this.authority, {
       settings: http2Settings(windowSize),
-      ...(identity && tlsOptions(identity)),
+      createConnection: () => socket,
     });
-    this.#connection = connection;
+    socket.on("error", () => {}); // the connection reports it
+    this.#socket = socket;
     const opened = Promise.withResolvers<ClientHttp2Session>();
     const closed = Promise.withResolvers<void>();
     this.#closed = closed.promise;
@@ -239,7 +252,6 @@ class Http2Session implements Session {
     let cause: Error | undefined;
     // Never removed: an error may come late, and must not become an uncaught one.
     connection.on("error", (error: Error) => cause ??= error);
-    connection.once("goaway", () => connection.close());
     connection.once("close", () => {
       this.#down(this.#ours ? cancelled(this.address) : explainEnd(this.#end(cause)));
       closed.resolve();
@@ -252,15 +264,14 @@ class Http2Session implements Session {
     connection.once("remoteSettings", () => {
       if (this.#error) return;
       connection.setLocalWindowSize(windowSize);
-      this.#onOpen(connection);
+      this.#onOpen(connection, socket);
       opened.resolve(connection);
     });
     return opened.promise;
   }
 
-  #onOpen(connection: ClientHttp2Session): void {
+  #onOpen(connection: ClientHttp2Session, socket: Socket): void {
     const { pingIntervalMs = 200, pingTimeoutMs = 1000 } = this.#options;
-    const { socket } = connection;
     this.#stage = "open";
     this.localAddress = socketAddress(socket.localAddress, socket.localPort);
     this.remoteAddress = socketAddress(socket.remoteAddress, socket.remotePort);
@@ -277,7 +288,7 @@ class Http2Session implements Session {
   }
 }
 
-function tlsOptions(identity: RingIdentity): SecureClientSessionOptions {
+function tlsOptions(identity: RingIdentity): ConnectionOptions {
   const { ca, cert, key } = identity;
   return {
     ca,

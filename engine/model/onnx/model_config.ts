@@ -15,10 +15,15 @@ export interface ConfigFiles {
 
 /** What the graph itself says; 0 where it does not. */
 export interface GraphFacts {
+  /** Pairs of KV inputs. */
   layers: number;
+  /** Width of a hidden row. */
   hidden: number;
+  /** Key and value heads. */
   kvHeads: number;
+  /** Width of a head. */
   headDim: number;
+  /** Length of a row of logits. */
   vocab: number;
 }
 
