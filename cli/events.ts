@@ -5,10 +5,10 @@ import { type Progress, startProgress } from "./progress.ts";
 
 /** Shows events until it is disposed. */
 export function showEvents(output: Output): Disposable & { show(event: RingEvent): void } {
-  let current: { key: string; progress: Progress } | undefined;
+  const running = new Map<string, Progress>();
   const end = () => {
-    current?.progress.end();
-    current = undefined;
+    for (const progress of running.values()) progress.end();
+    running.clear();
   };
   return {
     show(event) {
@@ -17,14 +17,11 @@ export function showEvents(output: Output): Disposable & { show(event: RingEvent
         output.log(event.node ? `${event.node}: ${event.message}` : event.message, { event: event.type });
         return;
       }
-      if (event.done === undefined || event.total === undefined) return;
-      const key = event.type === "import" ? "import" : event.message;
-      if (current?.key !== key) {
-        end();
-        const what = event.type === "import" ? "cutting the model" : event.message;
-        current = { key, progress: startProgress(what, output.progress()) };
-      }
-      current.progress.update(event.done, event.total);
+      if (!event.total || event.done === undefined) return;
+      const what = event.type === "import" ? "cutting the model" : event.message;
+      let progress = running.get(what);
+      if (!progress) running.set(what, progress = startProgress(what, output.progress()));
+      progress.update(event.done, event.total);
     },
     [Symbol.dispose]: end,
   };
