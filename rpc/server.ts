@@ -5,6 +5,7 @@
  *
  * Connections are ended by their sockets and never by destroy() or close() of their HTTP/2 sessions: those
  * send a GOAWAY, on which Deno 2.9 may crash inside nghttp2 at either end (denoland/deno#36788).
+ * A peer that sends one of its own accord may still do that: a member, or a program on this device.
  */
 import {
   createSecureServer,
