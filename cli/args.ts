@@ -2,7 +2,10 @@
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 
 /** A whole number within bounds. */
-export function wholeNumber(min: number, max: number = Number.MAX_SAFE_INTEGER): (text: string) => number {
+export function wholeNumber(
+  min: number,
+  max: number = Number.MAX_SAFE_INTEGER,
+): (text: string) => number {
   return (text) => {
     const value = /^-?\d+$/.test(text.trim()) ? Number(text) : NaN;
     if (Number.isSafeInteger(value) && value >= min && value <= max) return value;
@@ -20,7 +23,9 @@ export function decimalNumber(min: number, max: number): (text: string) => numbe
     const value = /^-?(\d+\.?\d*|\.\d+)(e-?\d+)?$/i.test(text.trim()) ? Number(text) : NaN;
     if (value >= min && value <= max) return value;
     throw new InvalidArgumentError(
-      max === Infinity ? `It must be a number of at least ${min}.` : `It must be a number from ${min} to ${max}.`,
+      max === Infinity
+        ? `It must be a number of at least ${min}.`
+        : `It must be a number from ${min} to ${max}.`,
     );
   };
 }

@@ -22,7 +22,11 @@ export async function chatLoop(
     return undefined;
   });
   failed.catch(() => {});
-  output.text(`${ring.manifest.name} on ${ring.plan.nodes.length} ${ring.plan.nodes.length === 1 ? "node" : "nodes"}. ${HELP}`);
+  output.text(
+    `${ring.manifest.name} on ${ring.plan.nodes.length} ${
+      ring.plan.nodes.length === 1 ? "node" : "nodes"
+    }. ${HELP}`,
+  );
   try {
     while (true) {
       output.text("\n> ");
@@ -60,7 +64,10 @@ async function answer(
     output.text("\n");
   } catch (error) {
     // What is wrong with one message does not end the conversation.
-    if (!(error instanceof MdiError && error.code === "context_exceeded") && !(error instanceof RangeError)) {
+    if (
+      !(error instanceof MdiError && error.code === "context_exceeded") &&
+      !(error instanceof RangeError)
+    ) {
       throw error;
     }
     output.error(error.message);

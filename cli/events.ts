@@ -14,7 +14,9 @@ export function showEvents(output: Output): Disposable & { show(event: RingEvent
     show(event) {
       if (event.type === "note" || event.type === "plan") {
         end();
-        output.log(event.node ? `${event.node}: ${event.message}` : event.message, { event: event.type });
+        output.log(event.node ? `${event.node}: ${event.message}` : event.message, {
+          event: event.type,
+        });
         return;
       }
       if (!event.total || event.done === undefined) return;

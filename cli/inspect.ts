@@ -1,11 +1,16 @@
 /** `mdi inspect`: what a model is made of. */
 import { fetchModel, openFiles } from "../engine/load_model.ts";
-import { describeModel, type InspectedBlock, type ModelDescription } from "../engine/model/inspect.ts";
+import {
+  describeModel,
+  type InspectedBlock,
+  type ModelDescription,
+} from "../engine/model/inspect.ts";
 import { defaultHome } from "../engine/store/layout.ts";
 import { openStore } from "../engine/store/store.ts";
 import { showEvents } from "./events.ts";
 import type { CommandContext } from "./program.ts";
-import { formatBytes, renderTable } from "./table.ts";
+import { formatBytes } from "../engine/format_bytes.ts";
+import { renderTable } from "./table.ts";
 
 /** Inspects a model. */
 export async function inspectCommand(
@@ -35,7 +40,12 @@ export function describeText(model: ModelDescription): string {
     ["licence", model.license ?? "not stated"],
     ["architecture", config.architecture],
     ["layers", `${config.layers}`],
-    ["width", `${config.hidden}, ${config.heads || "?"} heads, ${config.kvHeads} KV heads of ${config.headDim}`],
+    [
+      "width",
+      `${config.hidden}, ${
+        config.heads || "?"
+      } heads, ${config.kvHeads} KV heads of ${config.headDim}`,
+    ],
     ["vocabulary", `${config.vocab}`],
     ["context", `${config.context}`],
     ["parameters", `${(model.parameters / 1e6).toFixed(1)} million`],

@@ -58,7 +58,9 @@ async function main(): Promise<number> {
     const code = errorCode(error);
     output.record({ type: "error", code, message: messageOf(error) });
     output.error(messageOf(error), { code });
-    if (status === EXIT_INTERNAL && error instanceof Error && error.stack) output.error(error.stack);
+    if (status === EXIT_INTERNAL && error instanceof Error && error.stack) {
+      output.error(error.stack);
+    }
     return status;
   }
 }

@@ -2,7 +2,7 @@
  * Progress of anything over two seconds, on standard error: one line that redraws itself on a terminal,
  * a line now and then elsewhere.
  */
-import { formatBytes } from "./table.ts";
+import { formatBytes } from "../engine/format_bytes.ts";
 
 /** Milliseconds between two redraws on a terminal. */
 const REDRAW_MS = 100;

@@ -9,9 +9,13 @@ const MAX_PROMPT_BYTES = 64 * 2 ** 20;
  * @throws {RangeError} where it is empty, too long or not UTF-8.
  */
 export async function readPrompt(argument: string): Promise<string> {
-  if (argument === "-") return checked(await readAll(Deno.stdin.readable, "standard input"), "standard input");
+  if (argument === "-") {
+    return checked(await readAll(Deno.stdin.readable, "standard input"), "standard input");
+  }
   if (!argument.startsWith("@")) {
-    if (argument.trim() === "") throw new RangeError("Cannot use an empty prompt: give it some text");
+    if (argument.trim() === "") {
+      throw new RangeError("Cannot use an empty prompt: give it some text");
+    }
     return argument;
   }
   const path = argument.slice(1);
@@ -30,7 +34,9 @@ async function readAll(stream: ReadableStream<Uint8Array>, what: string): Promis
   for await (const chunk of stream) {
     length += chunk.length;
     if (length > MAX_PROMPT_BYTES) {
-      throw new RangeError(`Cannot use a prompt of more than ${MAX_PROMPT_BYTES} bytes from ${what}`);
+      throw new RangeError(
+        `Cannot use a prompt of more than ${MAX_PROMPT_BYTES} bytes from ${what}`,
+      );
     }
     chunks.push(chunk);
   }
@@ -52,7 +58,9 @@ function checked(bytes: Uint8Array, what: string): string {
   }
   // The newline that ends a file or a pipe is not part of the prompt.
   text = text.replace(/\r?\n$/, "");
-  if (text.trim() === "") throw new RangeError(`Cannot use an empty prompt from ${what}: give it some text`);
+  if (text.trim() === "") {
+    throw new RangeError(`Cannot use an empty prompt from ${what}: give it some text`);
+  }
   return text;
 }
 
@@ -64,8 +72,9 @@ export function parseIds(text: string): number[] {
   const ids = text.split(",").map((part) => /^\s*\d+\s*$/.test(part) ? Number(part) : NaN);
   const bad = ids.findIndex((id) => !Number.isInteger(id) || id >= 2 ** 31);
   if (bad >= 0) {
-    throw new RangeError(`Cannot use the prompt ids "${text}": "${text.split(",")[bad]}" is not a token id`);
+    throw new RangeError(
+      `Cannot use the prompt ids "${text}": "${text.split(",")[bad]}" is not a token id`,
+    );
   }
   return ids;
 }
-

@@ -4,7 +4,7 @@ import { defaultHome } from "../engine/store/layout.ts";
 import { openStore } from "../engine/store/store.ts";
 import { showEvents } from "./events.ts";
 import type { CommandContext } from "./program.ts";
-import { formatBytes } from "./table.ts";
+import { formatBytes } from "../engine/format_bytes.ts";
 
 /** Pulls a model. */
 export async function pullCommand(

@@ -4,7 +4,10 @@ import { nodeOptions } from "./node_options.ts";
 import type { CommandContext, RootOptions } from "./program.ts";
 
 /** Runs until the process is told to end. */
-export async function secondaryCommand(options: RootOptions, context: CommandContext): Promise<void> {
+export async function secondaryCommand(
+  options: RootOptions,
+  context: CommandContext,
+): Promise<void> {
   const { output, signal } = context;
   await using node = await serveNode({
     ...nodeOptions(options),
@@ -12,12 +15,17 @@ export async function secondaryCommand(options: RootOptions, context: CommandCon
     onLog: (message, fields) => output.log(`${message}`, fields),
   });
   output.record({ type: "ready", address: node.address, name: node.name });
-  output.log(`${node.name} listens on ${node.address}; start the ring with: mdi --starter --peers ${node.address}`, {
-    event: "listening",
-    address: node.address,
-  });
+  output.log(
+    `${node.name} listens on ${node.address}; start the ring with: mdi --starter --peers ${node.address}`,
+    {
+      event: "listening",
+      address: node.address,
+    },
+  );
   if (!node.secure) {
-    output.log("without a token it is reachable from this device only; for other devices: mdi token new");
+    output.log(
+      "without a token it is reachable from this device only; for other devices: mdi token new",
+    );
   }
   await new Promise<void>((resolve) => {
     if (signal.aborted) resolve();

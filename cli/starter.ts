@@ -16,11 +16,15 @@ export async function starterCommand(options: RootOptions, context: CommandConte
   const prompts = await readPrompts(options);
   const interactive = prompts.length === 0;
   if (interactive && (output.options.json || !Deno.stdin.isTerminal())) {
-    throw new RangeError('Cannot chat without a terminal: give --prompt TEXT, or --prompt - to read one from standard input');
+    throw new RangeError(
+      "Cannot chat without a terminal: give --prompt TEXT, or --prompt - to read one from standard input",
+    );
   }
-  const jobs = prompts.flatMap((prompt) => Array.from({ length: options.samples ?? 1 }, () => prompt))
+  const jobs = prompts.flatMap((prompt) =>
+    Array.from({ length: options.samples ?? 1 }, () => prompt)
+  )
     .map((prompt, sample): Job => ({ sample, prompt: prompt.shown, input: prompt.input }));
-  await using ring = await loadRing(options, jobs.length, context);
+  await using ring = await loadRing(options, context);
   if (interactive) {
     await chatLoop(ring, generateOptions(options), options.system, context);
     return;
@@ -32,9 +36,13 @@ export async function starterCommand(options: RootOptions, context: CommandConte
   signal.throwIfAborted();
 }
 
-async function loadRing(options: RootOptions, jobs: number, context: CommandContext): Promise<Ring> {
+async function loadRing(
+  options: RootOptions,
+  context: CommandContext,
+): Promise<Ring> {
   const { output, signal } = context;
-  const { model, dtype, tokenizer, peers, advertise, layers, wire, slots, context: positions } = options;
+  const { model, dtype, tokenizer, peers, advertise, layers, wire, slots, context: positions } =
+    options;
   using events = showEvents(output);
   const ringOptions: RingOptions = {
     ...nodeOptions(options),
@@ -68,7 +76,9 @@ async function readPrompts(options: RootOptions): Promise<ReadPrompt[]> {
   }
   for (const argument of options.chat ?? []) {
     const content = await readPrompt(argument);
-    const system = options.system === undefined ? [] : [{ role: "system", content: options.system }];
+    const system = options.system === undefined
+      ? []
+      : [{ role: "system", content: options.system }];
     prompts.push({ shown: content, input: [...system, { role: "user", content }] });
   }
   for (const ids of options.promptIds ?? []) prompts.push({ shown: null, input: parseIds(ids) });
@@ -76,7 +86,18 @@ async function readPrompts(options: RootOptions): Promise<ReadPrompt[]> {
 }
 
 function generateOptions(options: RootOptions): GenerateOptions {
-  const { tokens, stop, ignoreEos, greedy, temperature, topK, topP, minP, repetitionPenalty, seed } = options;
+  const {
+    tokens,
+    stop,
+    ignoreEos,
+    greedy,
+    temperature,
+    topK,
+    topP,
+    minP,
+    repetitionPenalty,
+    seed,
+  } = options;
   return {
     ...(tokens !== undefined && { maxTokens: tokens }),
     ...(stop !== undefined && { stop }),

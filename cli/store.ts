@@ -6,7 +6,8 @@ import { openStore } from "../engine/store/store.ts";
 import { MdiError } from "../wasm/error.ts";
 import { startProgress } from "./progress.ts";
 import type { CommandContext } from "./program.ts";
-import { formatBytes, renderTable } from "./table.ts";
+import { formatBytes } from "../engine/format_bytes.ts";
+import { renderTable } from "./table.ts";
 
 /** Lists the stored models. */
 export async function storeListCommand({ output }: CommandContext): Promise<void> {
@@ -32,12 +33,16 @@ export async function storeListCommand({ output }: CommandContext): Promise<void
     ]),
   ];
   if (rows.length > 0) {
-    output.text(`${renderTable(["model", "what", "size", "licence", "last used", "in use"], rows)}\n\n`);
+    output.text(
+      `${renderTable(["model", "what", "size", "licence", "last used", "in use"], rows)}\n\n`,
+    );
   }
   const free = list.freeBytes === null ? "" : `, ${formatBytes(list.freeBytes)} free on its disk`;
   output.text(`${list.path}: ${formatBytes(list.bytes)}${free}\n`);
   if (list.orphanBytes > 0) {
-    output.text(`${formatBytes(list.orphanBytes)} belong to no model here (layers kept for a ring).\n`);
+    output.text(
+      `${formatBytes(list.orphanBytes)} belong to no model here (layers kept for a ring).\n`,
+    );
   }
 }
 
@@ -52,9 +57,13 @@ export async function storeVerifyCommand({ output, signal }: CommandContext): Pr
   progress.end();
   output.record({ type: "verify", ...report });
   for (const { path, reason, models } of report.damaged) {
-    output.text(`removed ${path}: ${reason}${models.length > 0 ? `; needed by ${models.join(", ")}` : ""}\n`);
+    output.text(
+      `removed ${path}: ${reason}${models.length > 0 ? `; needed by ${models.join(", ")}` : ""}\n`,
+    );
   }
-  output.text(`${report.files} files, ${formatBytes(report.bytes)}, ${report.damaged.length} damaged\n`);
+  output.text(
+    `${report.files} files, ${formatBytes(report.bytes)}, ${report.damaged.length} damaged\n`,
+  );
   if (report.damaged.length > 0) {
     throw new MdiError(
       "model_corrupt",

@@ -1,6 +1,7 @@
 /** The end of a run: a table for people, a record for programs. */
 import type { Summary } from "../rpc/summary.ts";
-import { formatBytes, formatLayers, formatShare, renderTable } from "./table.ts";
+import { formatBytes } from "../engine/format_bytes.ts";
+import { formatLayers, formatShare, renderTable } from "./table.ts";
 
 /** The `{"type":"summary"}` record. */
 export function summaryRecord(summary: Summary): Record<string, unknown> {
@@ -34,7 +35,8 @@ export function summaryRecord(summary: Summary): Record<string, unknown> {
 
 /** The table that ends a run. */
 export function summaryText(summary: Summary): string {
-  const { tokens, seconds, tokensPerSecond, promptTokensPerSecond, timeToFirstTokenMs, seed } = summary;
+  const { tokens, seconds, tokensPerSecond, promptTokensPerSecond, timeToFirstTokenMs, seed } =
+    summary;
   const first = `\n${summary.model}: ${tokens} tokens in ${seconds.toFixed(1)} s, ${
     tokensPerSecond.toFixed(1)
   } tokens/s; prompts ${promptTokensPerSecond.toFixed(1)} tokens/s; first token after ${

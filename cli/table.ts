@@ -1,26 +1,22 @@
 /** Plain-text tables: columns as wide as their widest cell, numbers to the right. */
 
 /** Lays out rows under a header. A column whose cells all look like numbers is aligned to the right. */
-export function renderTable(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = header.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]!.length)));
-  const numeric = header.map((_, i) => rows.every((row) => /^[-\d.,]+( ?[%A-Za-z/]+)?$/.test(row[i]!)));
+export function renderTable(
+  header: readonly string[],
+  rows: readonly (readonly string[])[],
+): string {
+  const widths = header.map((title, i) =>
+    Math.max(title.length, ...rows.map((row) => row[i]!.length))
+  );
+  const numeric = header.map((_, i) =>
+    rows.every((row) => /^[-\d.,]+( ?[%A-Za-z/]+)?$/.test(row[i]!))
+  );
   const line = (cells: readonly string[]) =>
     cells.map((cell, i) => numeric[i] ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!))
       .join("  ").trimEnd();
-  return [line(header), line(widths.map((width) => "-".repeat(width))), ...rows.map(line)].join("\n");
-}
-
-/** Bytes for people: "98 MB", "1.2 GB"; powers of ten. */
-export function formatBytes(bytes: number): string {
-  if (bytes < 1000) return `${Math.round(bytes)} B`;
-  const units = ["kB", "MB", "GB", "TB"];
-  let value = bytes;
-  let unit = -1;
-  while (value >= 999.5 && unit < units.length - 1) {
-    value /= 1000;
-    unit++;
-  }
-  return `${value < 9.95 ? value.toFixed(1) : value.toFixed(0)} ${units[unit]}`;
+  return [line(header), line(widths.map((width) => "-".repeat(width))), ...rows.map(line)].join(
+    "\n",
+  );
 }
 
 /** A share as a percentage. */

@@ -4,7 +4,10 @@ import { newToken, saveToken } from "../rpc/token.ts";
 import type { CommandContext } from "./program.ts";
 
 /** Makes a token, keeps it, prints it once. */
-export async function tokenNewCommand(options: { force?: true }, { output }: CommandContext): Promise<void> {
+export async function tokenNewCommand(
+  options: { force?: true },
+  { output }: CommandContext,
+): Promise<void> {
   const token = newToken();
   const path = await saveToken(defaultHome(), token, { force: options.force ?? false });
   output.record({ type: "token", token, path });

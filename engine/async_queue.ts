@@ -28,7 +28,9 @@ export class AsyncQueue<T> implements AsyncIterableIterator<T> {
 
   /** The next value; one read at a time. */
   next(): Promise<IteratorResult<T>> {
-    if (this.#values.length > 0) return Promise.resolve({ value: this.#values.shift()!, done: false });
+    if (this.#values.length > 0) {
+      return Promise.resolve({ value: this.#values.shift()!, done: false });
+    }
     if (this.#failure) return Promise.reject(this.#failure);
     if (this.#ended) return Promise.resolve({ value: undefined, done: true });
     this.#waiting = Promise.withResolvers();

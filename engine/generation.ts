@@ -67,7 +67,9 @@ export function startGeneration(
   begin: (turn: TurnRequest) => Turn,
 ): Generation {
   const { signal, prompt } = request;
-  if (signal?.aborted) throw new MdiError("cancelled", "Cancelled by the caller", { cause: signal.reason });
+  if (signal?.aborted) {
+    throw new MdiError("cancelled", "Cancelled by the caller", { cause: signal.reason });
+  }
   const pieces = new AsyncQueue<Piece>();
   const pipe = createTextPipe(tokenizer, request.stop);
   const sampler = createSampler(request.sampling);

@@ -41,7 +41,10 @@ export interface LoadedModel {
  * @param name a path, `owner/name[:file or dtype]`, or undefined for the default model.
  * @throws {MdiError} model_missing, model_corrupt, model_unsupported, disk, cancelled
  */
-export async function loadModel(name: string | undefined, options: LoadModelOptions): Promise<LoadedModel> {
+export async function loadModel(
+  name: string | undefined,
+  options: LoadModelOptions,
+): Promise<LoadedModel> {
   const { store, pin, signal, onEvent = () => {} } = options;
   const files = await fetchModel(name, options);
   await using source = await openFiles(files, options);
@@ -68,14 +71,21 @@ export async function openFiles(
   if (wanted !== null && dtype === undefined) {
     throw new RangeError(`Cannot use the dtype "${wanted}": there are ${DTYPE_ORDER.join(", ")}`);
   }
-  return await openModel(files.path, { dtype, tokenizerDir: options.tokenizerDir, signal: options.signal });
+  return await openModel(files.path, {
+    dtype,
+    tokenizerDir: options.tokenizerDir,
+    signal: options.signal,
+  });
 }
 
 /**
  * Makes sure that a model's files are on this device.
  * @throws {MdiError} model_missing, model_corrupt, disk, cancelled
  */
-export async function fetchModel(name: string | undefined, options: LoadModelOptions): Promise<PulledFiles> {
+export async function fetchModel(
+  name: string | undefined,
+  options: LoadModelOptions,
+): Promise<PulledFiles> {
   const { store, pin, signal, onEvent = () => {} } = options;
   return await pullModel(name, {
     store,
@@ -88,9 +98,17 @@ export async function fetchModel(name: string | undefined, options: LoadModelOpt
         case "failed":
           return onEvent({ type: "note", message: `not there: ${event.reason}` });
         case "license":
-          return onEvent({ type: "note", message: `the model's licence: ${event.license ?? "not stated by its publisher"}` });
+          return onEvent({
+            type: "note",
+            message: `the model's licence: ${event.license ?? "not stated by its publisher"}`,
+          });
         case "progress":
-          return onEvent({ type: "pull", message: `fetching ${event.file}`, done: event.received, total: event.total });
+          return onEvent({
+            type: "pull",
+            message: `fetching ${event.file}`,
+            done: event.received,
+            total: event.total,
+          });
       }
     },
   });

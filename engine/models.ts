@@ -56,7 +56,10 @@ export async function pullModel(model?: string, options: ModelOptions = {}): Pro
  * @param model as for {@linkcode pullModel}.
  * @throws {MdiError} model_missing, model_corrupt, model_unsupported, disk, cancelled
  */
-export async function inspectModel(model?: string, options: ModelOptions = {}): Promise<ModelDescription> {
+export async function inspectModel(
+  model?: string,
+  options: ModelOptions = {},
+): Promise<ModelDescription> {
   const store = await openStore(options.home ?? defaultHome());
   const files = await fetchModel(model, { ...loadOptions(options), store });
   await using source = await openFiles(files, loadOptions(options));

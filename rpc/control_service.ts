@@ -17,7 +17,8 @@ import {
 } from "./gen/mdi/v1/control_pb.ts";
 import { Membership, type MembershipOptions } from "./membership.ts";
 import { peerOf } from "./request_handler.ts";
-import { checkIdentity, ownIdentity, printable } from "./version.ts";
+import { plainWord } from "./plain_text.ts";
+import { checkIdentity, ownIdentity } from "./version.ts";
 
 /** Hashes that one question may hold: more than any model has blocks. */
 const MAX_HASHES = 2048;
@@ -53,7 +54,7 @@ export class ControlService {
     const implementation: ServiceImpl<typeof Control> = {
       hello: async ({ caller }) => {
         try {
-          checkIdentity(`"${printable(caller?.name ?? "a caller without a name")}"`, caller);
+          checkIdentity(`"${plainWord(caller?.name ?? "a caller without a name")}"`, caller);
           return create(HelloResponseSchema, {
             node: ownIdentity(this.#options.name),
             device: await this.#options.describe(),
@@ -118,7 +119,7 @@ export class ControlService {
       if (first.done || first.value.message.case !== "claim") {
         throw new MdiError("protocol", "Cannot serve: the first message must be a claim");
       }
-      const starter = printable(first.value.message.value.starter) || "a starter without a name";
+      const starter = plainWord(first.value.message.value.starter) || "a starter without a name";
       if (this.#serving) {
         throw new MdiError(
           "busy",

@@ -18,6 +18,14 @@ export function freeMemory(limitBytes: number | null): number {
   return Math.max(0, Math.min(available, limitBytes - Deno.memoryUsage().rss));
 }
 
+/** Part of the free memory that KV caches may take: ONNX Runtime copies a cache in and out. */
+const KV_SHARE = 0.4;
+
+/** Bytes that KV caches may take, once the weights are loaded. */
+export function freeForCaches(limitBytes: number | null): number {
+  return KV_SHARE * freeMemory(limitBytes);
+}
+
 /** Describes this device. */
 export async function describeDevice(storeDir: string, limits: DeviceLimits): Promise<Device> {
   let diskFree = 0n;

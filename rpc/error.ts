@@ -1,15 +1,13 @@
-// deno-lint-ignore-file camelcase -- the codes are data
 /**
  * The one place where an MdiError becomes a ConnectError and a ConnectError an MdiError. The code's name
  * travels as metadata; the Connect code is for tools that know nothing of mdi.
  */
 import { Code, ConnectError } from "@connectrpc/connect";
 import { MdiError, type MdiErrorCode, messageOf } from "../wasm/error.ts";
+import { plainText } from "./plain_text.ts";
 
 /** Metadata key of the MdiError code. */
 const CODE_KEY = "mdi-code";
-/** Longest message, in characters, that is sent or taken. */
-const MAX_MESSAGE = 1024;
 
 const CONNECT_CODES: Readonly<Record<MdiErrorCode, Code>> = {
   model_missing: Code.NotFound,
@@ -85,12 +83,4 @@ export function fromConnectError(
 /** Whether a word is one of the closed set of codes. */
 export function isMdiErrorCode(word: string): word is MdiErrorCode {
   return Object.hasOwn(CONNECT_CODES, word);
-}
-
-/** Text from the wire, safe to print: no control or direction characters, at most 1,024 characters. */
-export function plainText(text: string): string {
-  const bounded = text.length > MAX_MESSAGE ? `${text.slice(0, MAX_MESSAGE - 1)}…` : text;
-  return bounded
-    .replace(/[\p{Cc}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+/gu, " ")
-    .toWellFormed();
 }

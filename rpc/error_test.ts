@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { MdiError, type MdiErrorCode } from "../wasm/error.ts";
-import { fromConnectError, isMdiErrorCode, plainText, toConnectError } from "./error.ts";
+import { fromConnectError, isMdiErrorCode, toConnectError } from "./error.ts";
+import { plainText } from "./plain_text.ts";
 
 const CODES: MdiErrorCode[] = [
   "model_missing",

@@ -11,7 +11,7 @@ import type { BlockEntry, Manifest } from "../engine/model/types.ts";
 import { relay } from "../engine/ring/relay.ts";
 import type { Store } from "../engine/store/store.ts";
 import { parseAddress } from "./address.ts";
-import { freeMemory } from "./device.ts";
+import { freeForCaches, freeMemory } from "./device.ts";
 import { fetchBlocks } from "./fetch_blocks.ts";
 import {
   type Configure,
@@ -26,10 +26,7 @@ import { createFrameCodec, type FrameCodec } from "./frame.ts";
 import { MAX_FRAME_ROWS } from "../engine/ring/message.ts";
 import { connectLink } from "./link_connect.ts";
 import type { LinkReceiver, LinkSender } from "./link.ts";
-import { printable } from "./version.ts";
-
-/** Part of the free memory that KV caches may take: ONNX Runtime copies a cache in and out. */
-const KV_SHARE = 0.4;
+import { plainWord } from "./plain_text.ts";
 
 /** What a node gives to its stays. */
 export interface MembershipOptions {
@@ -101,7 +98,7 @@ export class Membership implements AsyncDisposable {
     });
     onProgress("load", 0, 0);
     const stage = await loadWorkerStage(backend, {
-      model: printable(manifest.name),
+      model: plainWord(manifest.name),
       range: { embed: false, layers: [config.firstLayer, config.lastLayer], head: false },
       blocks: blocks.map((block) => ({ name: block.name, path: store.path(block.hash) })),
       dModel: manifest.config.hidden,
@@ -116,7 +113,7 @@ export class Membership implements AsyncDisposable {
       weightBytes: BigInt(info.weightBytes),
       kvBytesPerToken: BigInt(info.kvBytesPerToken),
       kvCapacityTokens: BigInt(
-        Math.floor(KV_SHARE * freeMemory(memoryBytes) / info.kvBytesPerToken),
+        Math.floor(freeForCaches(memoryBytes) / info.kvBytesPerToken),
       ),
       weightBytesReceived: BigInt(received),
       notes: info.notes,

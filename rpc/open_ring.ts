@@ -17,19 +17,23 @@ import { MdiError } from "../wasm/error.ts";
 import { type Address, parseAddress } from "./address.ts";
 import { requireTokenBeyondLoopback } from "./admission.ts";
 import { ControlService } from "./control_service.ts";
-import { describeDevice, freeMemory } from "./device.ts";
+import { describeDevice, freeForCaches, freeMemory } from "./device.ts";
 import { withRequired } from "./membership.ts";
 import { Peer } from "./peer.ts";
 import { OpenRing, type Ring } from "./ring.ts";
-import { allLoopback, type NodeOptions, type ResolvedNode, resolveNode, resolvePeers } from "./ring_options.ts";
+import {
+  allLoopback,
+  type NodeOptions,
+  type ResolvedNode,
+  resolveNode,
+  resolvePeers,
+} from "./ring_options.ts";
 import { ringRoutes } from "./ring_service.ts";
 import { type NodeServer, serve } from "./server.ts";
 import { Wiring } from "./wiring.ts";
 
 /** Rows of a prefill chunk; larger ones cost memory and give nothing in ONNX Runtime. */
 const CHUNK_ROWS = 32;
-/** Part of the free memory that KV caches may take: ONNX Runtime copies a cache in and out. */
-const KV_SHARE = 0.4;
 /** Samples that may wait for a slot. */
 const QUEUE_LIMIT = 1024;
 
@@ -134,7 +138,10 @@ export async function openRing(options: RingOptions = {}): Promise<Ring> {
   const port = await wiring?.link();
 
   const tokens = kvTokens([
-    { memoryBytes: KV_SHARE * freeMemory(node.memoryBytes), kvBytesPerToken: stage.info.kvBytesPerToken },
+    {
+      memoryBytes: freeForCaches(node.memoryBytes),
+      kvBytesPerToken: stage.info.kvBytesPerToken,
+    },
     ...(wiring?.ready ?? []).map((ready) => ({
       memoryBytes: Number(ready.kvCapacityTokens) * Number(ready.kvBytesPerToken),
       kvBytesPerToken: Number(ready.kvBytesPerToken),
@@ -176,10 +183,14 @@ async function connectPeers(
   owned: AsyncDisposableStack,
 ): Promise<Peer[]> {
   const needed = wire === "f16" ? ["wire-f16"] : [];
-  const results = await Promise.allSettled(addresses.map((address) =>
-    Peer.connect(address, { identity: node.identity, name: node.name, needed, signal })
-  ));
-  const peers = results.flatMap((result) => result.status === "fulfilled" ? [owned.use(result.value)] : []);
+  const results = await Promise.allSettled(
+    addresses.map((address) =>
+      Peer.connect(address, { identity: node.identity, name: node.name, needed, signal })
+    ),
+  );
+  const peers = results.flatMap((result) =>
+    result.status === "fulfilled" ? [owned.use(result.value)] : []
+  );
   const failed = results.find((result) => result.status === "rejected");
   if (failed) throw failed.reason;
   return peers;
@@ -208,7 +219,9 @@ async function listen(
   try {
     return await serve({ listen: { host, port: node.listen.port }, identity, routes, signal });
   } catch (error) {
-    if (node.listenGiven || !(error instanceof MdiError) || error.code !== "address_in_use") throw error;
+    if (node.listenGiven || !(error instanceof MdiError) || error.code !== "address_in_use") {
+      throw error;
+    }
     return await serve({ listen: { host, port: 0 }, identity, routes, signal });
   }
 }
@@ -217,7 +230,9 @@ function contextOf(wanted: number | undefined, manifest: Manifest): number {
   const most = manifest.config.context;
   if (wanted === undefined) return most;
   if (!Number.isInteger(wanted) || wanted < 1 || wanted > most) {
-    throw new RangeError(`Cannot use a context of ${wanted}: ${manifest.name} takes 1 to ${most} positions`);
+    throw new RangeError(
+      `Cannot use a context of ${wanted}: ${manifest.name} takes 1 to ${most} positions`,
+    );
   }
   return wanted;
 }
@@ -239,12 +254,18 @@ function planLayers(
   const embed = manifest.blocks.find((block) => block.name === "embed")!.bytes;
   return splitLayers({
     layers: count,
-    layerBytes: Math.max(...sizes.filter((block) => block.name.startsWith("layer.")).map((block) => block.bytes)),
+    layerBytes: Math.max(
+      ...sizes.filter((block) => block.name.startsWith("layer.")).map((block) => block.bytes),
+    ),
     // An embedding is a look-up: it takes memory and next to no time.
     embedBytes: 0,
     headBytes: bytesOf("head"),
     nodes: [
-      { name: node.name, cores: 1, memoryFreeBytes: Math.max(0, freeMemory(node.memoryBytes) - embed) },
+      {
+        name: node.name,
+        cores: 1,
+        memoryFreeBytes: Math.max(0, freeMemory(node.memoryBytes) - embed),
+      },
       ...peers.map((peer) => ({
         name: peer.name,
         cores: peer.device.threads || 1,
@@ -260,7 +281,9 @@ function residentBytes(block: BlockEntry): number {
 }
 
 function planText(plan: Plan): string {
-  return plan.nodes.map(({ name, layers }) => `${name}: ${layers ? `layers ${layers[0]}-${layers[1]}` : "no layers"}`)
+  return plan.nodes.map(({ name, layers }) =>
+    `${name}: ${layers ? `layers ${layers[0]}-${layers[1]}` : "no layers"}`
+  )
     .join(", ");
 }
 
@@ -273,23 +296,31 @@ function loadOwnStage(
 ): Promise<Stage> {
   const { layers } = plan.nodes[0]!;
   const names = new Set(["embed", "head"]);
-  if (layers) for (let i = layers[0]; i <= layers[1]; i++) names.add(`layer.${i}`);
+  if (layers) { for (let i = layers[0]; i <= layers[1]; i++) names.add(`layer.${i}`); }
   node.onEvent({ type: "load", message: "loading", done: 0, total: 0 });
   return loadWorkerStage(node.backend, {
     model: manifest.name,
     range: { embed: true, layers, head: true },
-    blocks: withRequired(manifest, names).map(({ name, hash }) => ({ name, path: store.path(hash) })),
+    blocks: withRequired(manifest, names).map(({ name, hash }) => ({
+      name,
+      path: store.path(hash),
+    })),
     dModel: manifest.config.hidden,
     vocab: manifest.config.vocab,
     memoryBytes: freeMemory(node.memoryBytes),
   }, { signal }).then((stage) => {
-    for (const message of stage.info.notes) node.onEvent({ type: "note", node: node.name, message });
+    for (const message of stage.info.notes) {
+      node.onEvent({ type: "note", node: node.name, message });
+    }
     return stage;
   });
 }
 
 /** Waits for the stage and for the peers; frees the stage where the peers fail. */
-async function bothOrNeither(loading: Promise<Stage>, peers: Promise<void> | undefined): Promise<[Stage]> {
+async function bothOrNeither(
+  loading: Promise<Stage>,
+  peers: Promise<void> | undefined,
+): Promise<[Stage]> {
   const [stage, others] = await Promise.allSettled([loading, peers]);
   if (stage.status === "rejected") throw stage.reason;
   if (others.status === "rejected") {
@@ -302,7 +333,9 @@ async function bothOrNeither(loading: Promise<Stage>, peers: Promise<void> | und
 function makeScheduler(options: RingOptions, nodes: number, tokens: number): Scheduler {
   const slots = options.slots ?? 4 * nodes;
   if (!Number.isInteger(slots) || slots < 1 || slots > MAX_FRAME_ROWS) {
-    throw new RangeError(`Cannot use ${slots} slots: give a whole number from 1 to ${MAX_FRAME_ROWS}`);
+    throw new RangeError(
+      `Cannot use ${slots} slots: give a whole number from 1 to ${MAX_FRAME_ROWS}`,
+    );
   }
   return createScheduler({
     nodes,

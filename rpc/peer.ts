@@ -18,7 +18,8 @@ import {
 } from "./gen/mdi/v1/control_pb.ts";
 import type { RingIdentity } from "./identity.ts";
 import { openSession, type Session } from "./session.ts";
-import { checkIdentity, ownIdentity, printable } from "./version.ts";
+import { plainWord } from "./plain_text.ts";
+import { checkIdentity, ownIdentity } from "./version.ts";
 
 /** Limit on an answer that takes no work. */
 const ANSWER_MS = 10_000;
@@ -93,9 +94,9 @@ export class Peer implements AsyncDisposable {
         throw new MdiError(
           "busy",
           `Cannot use ${who}: it serves the ring of "${
-            printable(hello.serving)
+            plainWord(hello.serving)
           }"; stop that one first, or leave ${who} out`,
-          { details: { peer: who, holder: printable(hello.serving) } },
+          { details: { peer: who, holder: plainWord(hello.serving) } },
         );
       }
       const peer = new Peer(session, hello);
@@ -166,7 +167,7 @@ export class Peer implements AsyncDisposable {
       for await (const { message } of answers) {
         if (message.case === "progress") {
           const { what, done, total } = message.value;
-          this.#onProgress(printable(what), Number(done), Number(total));
+          this.#onProgress(plainWord(what), Number(done), Number(total));
         } else if (message.case === "failure") {
           const { code, message: text } = message.value;
           const known: MdiErrorCode = isMdiErrorCode(code) ? code : "peer_lost";

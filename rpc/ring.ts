@@ -108,7 +108,9 @@ export class OpenRing implements Ring {
       if (prompt === "") throw new RangeError("Cannot use an empty prompt: give it some text");
       return tokenizer.encode(prompt);
     }
-    if (prompt.length === 0) throw new RangeError("Cannot use an empty prompt: give it some tokens");
+    if (prompt.length === 0) {
+      throw new RangeError("Cannot use an empty prompt: give it some tokens");
+    }
     if (typeof prompt[0] !== "number") {
       return tokenizer.chat(prompt as readonly ChatMessage[], { addGenerationPrompt: true });
     }
@@ -116,7 +118,9 @@ export class OpenRing implements Ring {
     const { vocab } = this.manifest.config;
     const bad = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocab);
     if (bad !== undefined) {
-      throw new RangeError(`Cannot use token id ${bad}: the vocabulary has ids from 0 to ${vocab - 1}`);
+      throw new RangeError(
+        `Cannot use token id ${bad}: the vocabulary has ids from 0 to ${vocab - 1}`,
+      );
     }
     return [...ids];
   }
@@ -126,7 +130,11 @@ export class OpenRing implements Ring {
   }
 
   chat(messages: readonly ChatMessage[] = []): Chat {
-    return new RingChat(this.#parts, [...messages], (ids, options, begin) => this.#start(ids, options, begin));
+    return new RingChat(
+      this.#parts,
+      [...messages],
+      (ids, options, begin) => this.#start(ids, options, begin),
+    );
   }
 
   #start(
@@ -138,14 +146,20 @@ export class OpenRing implements Ring {
     const sampling = resolveSampling(this.#seeded(options), defaults);
     if (!sampling.greedy) this.#seed ??= sampling.seed;
     const stop = options.stop === undefined ? [] : [options.stop].flat();
-    return startGeneration(driver, tokenizer, {
-      prompt: ids,
-      maxTokens: tokenLimit(ids.length, options.maxTokens, this.context),
-      sampling,
-      stop,
-      endTokens: options.ignoreEos ? [] : this.manifest.config.eosTokens,
-      signal: options.signal,
-    }, this.#counter, begin);
+    return startGeneration(
+      driver,
+      tokenizer,
+      {
+        prompt: ids,
+        maxTokens: tokenLimit(ids.length, options.maxTokens, this.context),
+        sampling,
+        stop,
+        endTokens: options.ignoreEos ? [] : this.manifest.config.eosTokens,
+        signal: options.signal,
+      },
+      this.#counter,
+      begin,
+    );
   }
 
   /** One run has one seed, so that the summary can name it; samples differ by their stream. */
@@ -191,7 +205,10 @@ export class OpenRing implements Ring {
     };
   }
 
-  async #peerSummaries(wiring: Wiring, per: { tokens: number; ms: number }): Promise<NodeSummary[]> {
+  async #peerSummaries(
+    wiring: Wiring,
+    per: { tokens: number; ms: number },
+  ): Promise<NodeSummary[]> {
     const { peers, plan } = this.#parts;
     const stats = await wiring.stats();
     return stats.map((stat, i) => {

@@ -88,10 +88,14 @@ export async function resolveNode(options: NodeOptions): Promise<ResolvedNode> {
   require64Bit();
   const { backend = "auto", memoryBytes = null, storeLimitBytes = null } = options;
   if (backend !== "auto" && backend !== "ort") {
-    throw new RangeError(`Cannot compute with backend "${String(backend)}": there are "auto" and "ort"`);
+    throw new RangeError(
+      `Cannot compute with backend "${String(backend)}": there are "auto" and "ort"`,
+    );
   }
   if (memoryBytes !== null && !(memoryBytes >= 2 ** 26)) {
-    throw new RangeError(`Cannot use a memory limit of ${memoryBytes} bytes: it must be at least 64 MB`);
+    throw new RangeError(
+      `Cannot use a memory limit of ${memoryBytes} bytes: it must be at least 64 MB`,
+    );
   }
   const home = options.home ?? defaultHome();
   const found = options.token === undefined
@@ -116,7 +120,10 @@ export async function resolveNode(options: NodeOptions): Promise<ResolvedNode> {
 }
 
 /** Reads peers, and refuses the node itself among them. */
-export function resolvePeers(peers: string | readonly string[] | undefined, listen: Address): Address[] {
+export function resolvePeers(
+  peers: string | readonly string[] | undefined,
+  listen: Address,
+): Address[] {
   if (peers === undefined || peers.length === 0) return [];
   const addresses = parsePeers(typeof peers === "string" ? peers : peers.join(","));
   requireDistinct(addresses, listen.port === 0 ? undefined : listen);

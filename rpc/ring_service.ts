@@ -21,8 +21,15 @@ export function ringRoutes(router: ConnectRouter, target: () => LinkTarget | und
   createLinkHandler(({ epoch }) => {
     const node = target();
     if (!node || node.epoch !== epoch) {
-      throw new MdiError("protocol", `Cannot take a link of epoch ${epoch}: the ring here is another`);
+      throw new MdiError(
+        "protocol",
+        `Cannot take a link of epoch ${epoch}: the ring here is another`,
+      );
     }
-    return { codec: node.inputCodec, credits: LINK_CREDITS, receive: (receiver) => node.accept(receiver) };
+    return {
+      codec: node.inputCodec,
+      credits: LINK_CREDITS,
+      receive: (receiver) => node.accept(receiver),
+    };
   })(router);
 }

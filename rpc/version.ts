@@ -1,6 +1,7 @@
 /** Versions and capabilities: what two nodes must agree on before anything else. */
 import { create } from "@bufbuild/protobuf";
 import { MdiError } from "../wasm/error.ts";
+import { plainWord } from "./plain_text.ts";
 import { type Identity, IdentitySchema } from "./gen/mdi/v1/control_pb.ts";
 
 /** The program's version, for people. */
@@ -31,7 +32,7 @@ export function checkIdentity(
   theirs: Identity | undefined,
   needed: readonly string[] = [],
 ): void {
-  const version = printable(theirs?.version ?? "unknown");
+  const version = plainWord(theirs?.version ?? "unknown");
   const wire = theirs?.wireVersion ?? 0;
   if (wire !== WIRE_VERSION) {
     throw new MdiError(
@@ -50,10 +51,4 @@ export function checkIdentity(
       { details: { missing: missing.join(",") } },
     );
   }
-}
-
-/** A word from the wire, safe to print. */
-export function printable(text: string): string {
-  // deno-lint-ignore no-control-regex
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, "?").slice(0, 64);
 }

@@ -11,7 +11,12 @@ import type { RingPort } from "../engine/ring/driver.ts";
 import { MAX_FRAME_ROWS } from "../engine/ring/message.ts";
 import { type Address, formatAddress } from "./address.ts";
 import { createFrameCodec, type FrameCodec } from "./frame.ts";
-import { Configure_Dtype, ConfigureSchema, type Ready, type Stats } from "./gen/mdi/v1/control_pb.ts";
+import {
+  Configure_Dtype,
+  ConfigureSchema,
+  type Ready,
+  type Stats,
+} from "./gen/mdi/v1/control_pb.ts";
 import type { RingIdentity } from "./identity.ts";
 import type { LinkReceiver, LinkSender } from "./link.ts";
 import { connectLink } from "./link_connect.ts";
@@ -91,7 +96,9 @@ export class Wiring implements LinkTarget, AsyncDisposable {
       );
     })));
     this.ready.forEach((ready, i) => {
-      for (const message of ready.notes) this.#options.onEvent({ type: "note", node: peers[i]!.name, message });
+      for (const message of ready.notes) {
+        this.#options.onEvent({ type: "note", node: peers[i]!.name, message });
+      }
     });
   }
 
@@ -113,7 +120,9 @@ export class Wiring implements LinkTarget, AsyncDisposable {
       this.#input.reject(
         new MdiError(
           "peer_unreachable",
-          `Cannot close the ring: ${last} did not reach ${formatAddress(this.#own())} within ${LINK_MS / 1000} s; open that port, or name another address with --advertise`,
+          `Cannot close the ring: ${last} did not reach ${formatAddress(this.#own())} within ${
+            LINK_MS / 1000
+          } s; open that port, or name another address with --advertise`,
         ),
       );
     }, LINK_MS);
@@ -166,7 +175,13 @@ export class Wiring implements LinkTarget, AsyncDisposable {
 
   #progress(node: string, what: string, done: number, total: number): void {
     const type = what === "fetch" ? "fetch" : "load";
-    this.#options.onEvent({ type, node, message: `${node}: ${type === "fetch" ? "fetching layers" : "loading"}`, done, total });
+    this.#options.onEvent({
+      type,
+      node,
+      message: `${node}: ${type === "fetch" ? "fetching layers" : "loading"}`,
+      done,
+      total,
+    });
   }
 
   #codec(edge: "stage" | "return"): FrameCodec {
@@ -188,7 +203,9 @@ export class Wiring implements LinkTarget, AsyncDisposable {
   /** A broken link says that something is wrong, a broken control connection says with whom. */
   async #blame(error: Error): Promise<never> {
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const waited = new Promise<Error>((resolve) => timer = setTimeout(() => resolve(error), BLAME_MS));
+    const waited = new Promise<Error>((resolve) =>
+      timer = setTimeout(() => resolve(error), BLAME_MS)
+    );
     const reason = await Promise.race([this.#lost, waited]);
     clearTimeout(timer);
     throw reason;

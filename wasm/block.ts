@@ -87,7 +87,9 @@ export async function readBlockHeader(name: string, read: RangeReader): Promise<
   const view = new DataView(head.buffer, head.byteOffset);
   const version = view.getUint32(8, true);
   const graphBytes = view.getUint32(12, true);
-  if (version !== BLOCK_VERSION) throw corrupt(`its format version is ${version}, not ${BLOCK_VERSION}`);
+  if (version !== BLOCK_VERSION) {
+    throw corrupt(`its format version is ${version}, not ${BLOCK_VERSION}`);
+  }
   if (graphBytes > MAX_GRAPH_BYTES) throw corrupt(`its graph of ${graphBytes} bytes is too long`);
   const bytes = await read(BLOCK_HEADER_BYTES, graphBytes);
   if (bytes.length < graphBytes) throw corrupt("it ends inside its graph");

@@ -21,12 +21,19 @@ export class OpenBlocks implements Disposable {
     try {
       handle = await Deno.open(path);
     } catch (cause) {
-      throw new MdiError("model_missing", `Cannot open block ${name} at ${path}: ${messageOf(cause)}`, {
-        cause,
-      });
+      throw new MdiError(
+        "model_missing",
+        `Cannot open block ${name} at ${path}: ${messageOf(cause)}`,
+        {
+          cause,
+        },
+      );
     }
     try {
-      const header = await readBlockHeader(name, (offset, length) => readRange(handle, offset, length));
+      const header = await readBlockHeader(
+        name,
+        (offset, length) => readRange(handle, offset, length),
+      );
       this.#files.set(name, { handle, header });
     } catch (error) {
       handle.close();
@@ -57,7 +64,9 @@ export class OpenBlocks implements Disposable {
 
   #get(name: string): { handle: Deno.FsFile; header: BlockHeader } {
     const file = this.#files.get(name);
-    if (!file) throw new MdiError("model_corrupt", `Cannot read block ${name}: the stage was not given it`);
+    if (!file) {
+      throw new MdiError("model_corrupt", `Cannot read block ${name}: the stage was not given it`);
+    }
     return file;
   }
 

@@ -48,7 +48,10 @@ async function execute(request: WorkerRequest): Promise<void> {
 /** Loads the backend's own code only when it is wanted: ONNX Runtime's module alone is 14 MB. */
 async function load(backend: string, spec: StageSpec): Promise<Stage> {
   if (backend !== "ort") {
-    throw new MdiError("model_unsupported", `Cannot load backend "${backend}": there is only "ort"`);
+    throw new MdiError(
+      "model_unsupported",
+      `Cannot load backend "${backend}": there is only "ort"`,
+    );
   }
   const { loadOrtStage } = await import("./ort/stage.ts");
   return await loadOrtStage(spec);

@@ -27,7 +27,9 @@ export async function loadWorkerStage(
   signal?.addEventListener("abort", abort);
   try {
     const reply = await worker.ask({ op: "load", id: 0, backend, spec });
-    if (!("info" in reply)) throw new MdiError("internal", "Cannot load a stage: no info in the answer");
+    if (!("info" in reply)) {
+      throw new MdiError("internal", "Cannot load a stage: no info in the answer");
+    }
     return new WorkerStage(worker, reply.info);
   } catch (error) {
     worker.terminate();

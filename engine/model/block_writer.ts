@@ -98,7 +98,9 @@ function withLocations(
       if (!there) {
         throw new MdiError(
           "internal",
-          `Cannot place tensor ${tensor.name} of block ${recipe.name}: block ${other[0]} has no tensor ${other[1]}`,
+          `Cannot place tensor ${tensor.name} of block ${recipe.name}: block ${
+            other[0]
+          } has no tensor ${other[1]}`,
         );
       }
       place = { ...there, block: other[0] };

@@ -1,5 +1,5 @@
 /** What `mdi inspect` says of a model: read from its files, without cutting it. */
-import { planBlock, type BlockLayout } from "./block_writer.ts";
+import { type BlockLayout, planBlock } from "./block_writer.ts";
 import type { ModelConfig, ModelSource } from "./types.ts";
 
 /** One block of a model that was inspected. */
@@ -35,7 +35,8 @@ export async function describeModel(source: ModelSource): Promise<ModelDescripti
     layouts.set(recipe.name, layout);
     blocks.push({ name: recipe.name, bytes, parameters: recipe.parameters, dtypes: recipe.dtypes });
   }
-  const sum = (key: "bytes" | "parameters") => blocks.reduce((total, block) => total + block[key], 0);
+  const sum = (key: "bytes" | "parameters") =>
+    blocks.reduce((total, block) => total + block[key], 0);
   return {
     name: source.name,
     source: source.kind,

@@ -307,7 +307,10 @@ export class RingDriver {
         if (action.type !== "reject") this.#act(action);
         continue;
       }
-      const draws = action.rows.map(({ sample, row }) => ({ row, running: this.#running.get(sample)! }));
+      const draws = action.rows.map(({ sample, row }) => ({
+        row,
+        running: this.#running.get(sample)!,
+      }));
       this.#heads = this.#heads.then(() => this.#head(draws, frame.hidden))
         .catch((error) => this.fail(error));
     }

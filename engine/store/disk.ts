@@ -1,6 +1,7 @@
 /** What can go wrong with a disk, said in plain words. */
 import { statfs } from "node:fs/promises";
 import { MdiError, messageOf } from "../../wasm/error.ts";
+import { formatBytes } from "../format_bytes.ts";
 
 /** What an operating system's error code means to a person. */
 const REASONS: Readonly<Record<string, string>> = {
@@ -14,18 +15,6 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOTDIR: "a part of the path is a file",
   EMFILE: "too many files are open",
 };
-
-/** Bytes as people read them: "98.4 MB", decimal units. */
-export function formatBytes(bytes: number): string {
-  const units = ["bytes", "kB", "MB", "GB", "TB"];
-  let value = bytes;
-  let unit = 0;
-  while (value >= 999.5 && unit < units.length - 1) {
-    value /= 1000;
-    unit++;
-  }
-  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
-}
 
 /** Bytes that this process may still write where `path` lies; null where the system does not say. */
 export async function freeBytes(path: string): Promise<number | null> {

@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { join } from "node:path";
 import { MdiError } from "../../wasm/error.ts";
-import { diskError, formatBytes, freeBytes, namesIn } from "./disk.ts";
+import { formatBytes } from "../format_bytes.ts";
+import { diskError, freeBytes, namesIn } from "./disk.ts";
 import { openStore } from "./store.ts";
 import { noise, sha256, withStore } from "./_test_util.ts";
 

@@ -1,7 +1,8 @@
 /** Room on a disk, asked for before anything is fetched. */
 import { MdiError } from "../../wasm/error.ts";
 import { evict } from "./collect.ts";
-import { formatBytes, freeBytes } from "./disk.ts";
+import { formatBytes } from "../format_bytes.ts";
+import { freeBytes } from "./disk.ts";
 import type { StoreLayout } from "./layout.ts";
 import { storedBytes } from "./usage.ts";
 

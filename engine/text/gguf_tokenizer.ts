@@ -1,4 +1,3 @@
-// deno-lint-ignore-file camelcase -- the keys are those of Hugging Face's files
 /**
  * A tokenizer.json and tokenizer_config.json from the metadata of a GGUF file, so that one tokenizer
  * serves every kind of model. Keys and token types: docs/gguf.md of the ggml project; their defaults:

@@ -1,4 +1,3 @@
-// deno-lint-ignore-file camelcase -- the keys are those of Hugging Face's files
 import { assertEquals, assertThrows } from "@std/assert";
 import { MdiError } from "../../wasm/error.ts";
 import type { GgufValue } from "../model/gguf/reader.ts";

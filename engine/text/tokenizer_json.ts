@@ -1,4 +1,3 @@
-// deno-lint-ignore-file camelcase -- the keys are those of Hugging Face's files
 /**
  * A tokenizer.json made ready for @huggingface/tokenizers: its shape is checked, and where that package
  * differs from Hugging Face's Rust tokenizers, or takes very long, the file is rewritten into an equal

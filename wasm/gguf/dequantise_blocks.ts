@@ -1,4 +1,3 @@
-// deno-lint-ignore-file camelcase -- the types are called as ggml calls them
 /**
  * Rows of ggml's first quantised types, blocks of 32 weights: an f16 scale `d`, in the `_1` types an f16
  * minimum `m`, then the codes. After `dequantize_row_q*` of ggml's `ggml-quants.c`, bit for bit: every

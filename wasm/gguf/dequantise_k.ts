@@ -1,4 +1,3 @@
-// deno-lint-ignore-file camelcase -- the types are called as ggml calls them
 /**
  * Rows of ggml's K-quants, super-blocks of 256 weights. After `dequantize_row_q4_K`, `_q5_K` and `_q6_K`
  * of ggml's `ggml-quants.c`, bit for bit: the products of an f16, a 6-bit or 8-bit scale and a code are

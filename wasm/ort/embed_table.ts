@@ -24,7 +24,9 @@ export async function loadEmbedTable(
 ): Promise<EmbedTable | undefined> {
   const graph = blocks.header("embed").model.graph!;
   const [node] = graph.node;
-  if (graph.node.length !== 1 || node?.domain !== "mdi" || node.opType !== "GatherGguf") return undefined;
+  if (graph.node.length !== 1 || node?.domain !== "mdi" || node.opType !== "GatherGguf") {
+    return undefined;
+  }
   const tensor = graph.initializer.find((candidate) => candidate.name === node.input[0]);
   const place = tensor && tensorLocation(tensor);
   const bytes = place
@@ -46,7 +48,9 @@ export async function loadEmbedTable(
       const out = new Float32Array(ids.length * k);
       for (let i = 0; i < ids.length; i++) {
         const id = ids[i]!;
-        if (id < 0 || id >= n) throw new RangeError(`Cannot embed token id ${id}: the vocabulary has ${n}`);
+        if (id < 0 || id >= n) {
+          throw new RangeError(`Cannot embed token id ${id}: the vocabulary has ${n}`);
+        }
         dequantiseRow(type, bytes, id * stride, k, out, i * k);
       }
       return out;

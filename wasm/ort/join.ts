@@ -65,8 +65,12 @@ export function joinBlocks(blocks: readonly NamedGraph[]): ModelProto {
         outer = previous.get(input.name.replace("hidden", "hidden_out"));
         if (outer === undefined) throw misfit(block, `no block before it gives ${input.name}`);
       } else {
-        outer = input.name.startsWith("past.") ? input.name.replace("past.", `past.${layer}.`) : input.name;
-        if (!SHARED_INPUTS.has(input.name) && inputs.has(outer)) throw misfit(block, `two inputs ${outer}`);
+        outer = input.name.startsWith("past.")
+          ? input.name.replace("past.", `past.${layer}.`)
+          : input.name;
+        if (!SHARED_INPUTS.has(input.name) && inputs.has(outer)) {
+          throw misfit(block, `two inputs ${outer}`);
+        }
         if (!inputs.has(outer)) inputs.set(outer, renamed(input, outer));
       }
       rename.set(input.name, outer);
@@ -123,7 +127,11 @@ export function joinBlocks(blocks: readonly NamedGraph[]): ModelProto {
 }
 
 /** The last block's hidden outputs become the stage's, under their canonical names. */
-function finishHidden(out: GraphProto, last: NamedGraph | undefined, edge: Map<string, string>): void {
+function finishHidden(
+  out: GraphProto,
+  last: NamedGraph | undefined,
+  edge: Map<string, string>,
+): void {
   for (const output of last?.model.graph?.output ?? []) {
     if (!output.name.startsWith("hidden_out")) continue;
     out.node.push(create(NodeProtoSchema, {
@@ -140,7 +148,10 @@ function mergeOpset(block: string, opsets: Map<string, bigint>, opset: OperatorS
   const domain = opset.domain === "ai.onnx" ? "" : opset.domain;
   const known = opsets.get(domain);
   if (known !== undefined && known !== opset.version) {
-    throw misfit(block, `it needs version ${opset.version} of the operators "${domain}", others ${known}`);
+    throw misfit(
+      block,
+      `it needs version ${opset.version} of the operators "${domain}", others ${known}`,
+    );
   }
   opsets.set(domain, opset.version);
 }
@@ -152,5 +163,7 @@ function renamed(value: ValueInfoProto, name: string): ValueInfoProto {
 }
 
 function misfit(block: string, why: string): MdiError {
-  return new MdiError("model_corrupt", `Cannot join block ${block}: ${why}`, { details: { block } });
+  return new MdiError("model_corrupt", `Cannot join block ${block}: ${why}`, {
+    details: { block },
+  });
 }

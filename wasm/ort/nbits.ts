@@ -51,7 +51,9 @@ export function dequantiseNBits(
             out[i * n + row] = (q - zero) * scale;
           }
         } else {
-          for (let i = first; i < last; i++) out[i * n + row] = (codes[at + i - first]! - zero) * scale;
+          for (let i = first; i < last; i++) {
+            out[i * n + row] = (codes[at + i - first]! - zero) * scale;
+          }
         }
       }
     }

@@ -1,7 +1,6 @@
 /** One joined graph of layers in ONNX Runtime, run for one segment of one sample at a time. */
 import { toBinary } from "@bufbuild/protobuf";
 import {
-  type ModelProto,
   ModelProtoSchema,
   TensorProto_DataType,
   type ValueInfoProto,
@@ -56,7 +55,9 @@ export class SessionRunner implements AsyncDisposable {
     dModel: number,
   ): Promise<SessionRunner> {
     const weights = [];
-    for (const job of plan.jobs) weights.push({ path: job.name, data: await makeWeight(job, blocks) });
+    for (const job of plan.jobs) {
+      weights.push({ path: job.name, data: await makeWeight(job, blocks) });
+    }
     const session = await createSession(what, toBinary(ModelProtoSchema, plan.model), weights);
     return new SessionRunner(session, plan, dModel);
   }
@@ -84,13 +85,18 @@ export class SessionRunner implements AsyncDisposable {
       feeds["hidden.1"] = tensor("float16", mlp, [1, count, this.#dModel]);
     }
     if (this.#inputs.has("attention_mask")) {
-      feeds["attention_mask"] = tensor("int64", new BigInt64Array(past + count).fill(1n), [1, past + count]);
+      feeds["attention_mask"] = tensor("int64", new BigInt64Array(past + count).fill(1n), [
+        1,
+        past + count,
+      ]);
     }
     if (this.#inputs.has("position_ids")) {
       const positions = BigInt64Array.from({ length: count }, (_, i) => BigInt(past + i));
       feeds["position_ids"] = tensor("int64", positions, [1, count]);
     }
-    for (const input of this.#caches) feeds[input.past] = cache.get(input.past) ?? emptyCache(input);
+    for (const input of this.#caches) {
+      feeds[input.past] = cache.get(input.past) ?? emptyCache(input);
+    }
 
     const results = await this.#session.run(feeds);
     for (const { past: name, present } of this.#caches) cache.set(name, results[present]!);

@@ -37,17 +37,22 @@ export async function loadOrtStage(spec: StageSpec): Promise<Stage> {
   // The largest first: what it needed only while it was made serves those that follow.
   let head: SessionRunner | undefined;
   if (plans.head) {
-    head = owned.use(await SessionRunner.load(`${spec.model} head`, plans.head, blocks, spec.dModel));
+    head = owned.use(
+      await SessionRunner.load(`${spec.model} head`, plans.head, blocks, spec.dModel),
+    );
   }
   const body: SessionRunner[] = [];
   for (const { what, plan } of plans.body) {
-    body.push(owned.use(await SessionRunner.load(`${spec.model} ${what}`, plan, blocks, spec.dModel)));
+    body.push(
+      owned.use(await SessionRunner.load(`${spec.model} ${what}`, plan, blocks, spec.dModel)),
+    );
   }
   const sum = (values: number[]) => values.reduce((a, b) => a + b, 0);
   const info: StageInfo = {
     backend: "ort",
     threads: 1,
-    weightBytes: (table?.bytes ?? 0) + (head?.weightBytes ?? 0) + sum(body.map((it) => it.weightBytes)),
+    weightBytes: (table?.bytes ?? 0) + (head?.weightBytes ?? 0) +
+      sum(body.map((it) => it.weightBytes)),
     kvBytesPerToken: sum(body.map((it) => it.kvBytesPerToken)),
     notes,
   };
@@ -146,7 +151,9 @@ class OrtStage implements Stage {
 
   async logits(hidden: Float32Array): Promise<Float32Array> {
     const start = performance.now();
-    if (!this.#head) throw new TypeError("Cannot compute logits: the stage was loaded without a head");
+    if (!this.#head) {
+      throw new TypeError("Cannot compute logits: the stage was loaded without a head");
+    }
     // Row by row, so that the bits of one sample's logits do not depend on how many come with it.
     const d = this.#spec.dModel;
     const parts: Float32Array[] = [];
@@ -204,10 +211,12 @@ function planSessions(
   if (expandable > 0) {
     notes.push(
       expand
-        ? `weights expanded to f32 (${megabytes(expandable)}): ONNX Runtime's WebAssembly build is about 25 times slower on quantised ones`
-        : `weights kept quantised, which is slow: expanded they would take ${megabytes(needed)} while loading, and ${
-          megabytes(spec.memoryBytes!)
-        } are free`,
+        ? `weights expanded to f32 (${
+          megabytes(expandable)
+        }): ONNX Runtime's WebAssembly build is about 25 times slower on quantised ones`
+        : `weights kept quantised, which is slow: expanded they would take ${
+          megabytes(needed)
+        } while loading, and ${megabytes(spec.memoryBytes!)} are free`,
     );
   }
   return plans;

@@ -64,7 +64,10 @@ export function planWeights(model: ModelProto, options: { expand: boolean }): We
   const source = (name: string): TensorSource => {
     const tensor = initializers.get(name);
     if (!tensor) {
-      throw new MdiError("model_unsupported", `Cannot use weight ${name}: it is computed, not constant`);
+      throw new MdiError(
+        "model_unsupported",
+        `Cannot use weight ${name}: it is computed, not constant`,
+      );
     }
     return sourceOf(tensor);
   };
@@ -99,7 +102,11 @@ export function planWeights(model: ModelProto, options: { expand: boolean }): We
   for (const tensor of graph.initializer) {
     const place = tensorLocation(tensor);
     if (!place || made.has(tensor.name)) continue;
-    jobs.push({ name: tensor.name, bytes: place.length, sources: [blockPlace(tensor.name, place)] });
+    jobs.push({
+      name: tensor.name,
+      bytes: place.length,
+      sources: [blockPlace(tensor.name, place)],
+    });
     setExternal(tensor, place.length);
   }
   if (options.expand || jobs.some((job) => job.make)) {
@@ -193,7 +200,9 @@ export function ggufType(node: NodeProto): GgufType {
   if (!isGgufType(type)) {
     throw new MdiError(
       "model_unsupported",
-      `Cannot run ${node.name}: weight type "${type}" is none of ${Object.keys(GGUF_TYPES).join(", ")}`,
+      `Cannot run ${node.name}: weight type "${type}" is none of ${
+        Object.keys(GGUF_TYPES).join(", ")
+      }`,
     );
   }
   return type;
@@ -203,7 +212,10 @@ export function ggufType(node: NodeProto): GgufType {
 export function attribute(node: NodeProto, name: string): number {
   const value = Number(node.attribute.find((attribute) => attribute.name === name)?.i ?? 0n);
   if (!Number.isSafeInteger(value) || value <= 0 || value > 2 ** 31) {
-    throw new MdiError("model_corrupt", `Cannot run ${node.opType} ${node.name}: ${name} is ${value}`);
+    throw new MdiError(
+      "model_corrupt",
+      `Cannot run ${node.opType} ${node.name}: ${name} is ${value}`,
+    );
   }
   return value;
 }
@@ -226,7 +238,9 @@ function expectLength(node: NodeProto, source: TensorSource, bytes: number): voi
   if (lengthOf(source) === bytes) return;
   throw new MdiError(
     "model_corrupt",
-    `Cannot run ${node.name}: its weight has ${lengthOf(source)} bytes where its shape needs ${bytes}`,
+    `Cannot run ${node.name}: its weight has ${
+      lengthOf(source)
+    } bytes where its shape needs ${bytes}`,
   );
 }
 

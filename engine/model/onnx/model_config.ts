@@ -1,7 +1,7 @@
 /** Makes a model's config from what its files say, checked against what its graph says. */
 import { MdiError } from "../../../wasm/error.ts";
 import type { ModelConfig } from "../types.ts";
-import { countAt, type JsonObject, objectAt, stringAt, tokensAt } from "./json_value.ts";
+import { countAt, type JsonObject, objectAt, stringAt, tokensAt } from "../hf/json_value.ts";
 
 /** The parsed configs of an export; undefined where it has none. */
 export interface ConfigFiles {

@@ -7,8 +7,8 @@
  */
 import { basename, dirname, join } from "node:path";
 import { MdiError, messageOf } from "../../../wasm/error.ts";
-import { readJsonFile } from "./json_file.ts";
-import { objectAt } from "./json_value.ts";
+import { readJsonFile } from "../hf/json_file.ts";
+import { objectAt } from "../hf/json_value.ts";
 
 /** What `--dtype` can ask for. */
 export type OnnxDtype = "fp32" | "fp16" | "q8" | "q4" | "q4f16";

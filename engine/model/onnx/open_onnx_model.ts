@@ -5,13 +5,14 @@ import { MdiError } from "../../../wasm/error.ts";
 import { fileInfo, rangeData } from "../emit/file_range.ts";
 import type { ModelSource } from "../types.ts";
 import { blockRecipes } from "./block_recipes.ts";
-import { readJsonFile, readTextFile } from "./json_file.ts";
-import { type JsonObject, objectAt } from "./json_value.ts";
+import { readJsonFile } from "../hf/json_file.ts";
+import { type JsonObject, objectAt } from "../hf/json_value.ts";
+import { readmeLicense } from "../hf/readme_license.ts";
 import { modelConfig } from "./model_config.ts";
 import { findModelFiles, type ModelFiles, type OnnxDtype } from "./model_files.ts";
 import { readOnnxFile } from "./read_onnx_file.ts";
 import { sliceGraph } from "./slice_graph.ts";
-import { addsToken, readTextAssets, samplingDefaults } from "./text_assets.ts";
+import { addsToken, readTextAssets, samplingDefaults } from "../hf/text_assets.ts";
 import { graphDtype } from "./graph_dtype.ts";
 
 /** Options of {@linkcode openOnnxModel}. */
@@ -26,9 +27,6 @@ export interface OpenOnnxOptions {
   /** Ends the reading. */
   signal?: AbortSignal;
 }
-
-/** README.md files are only looked into for their licence. */
-const MAX_README_BYTES = 2 ** 20;
 
 /**
  * Opens an ONNX export: a directory in transformers.js's or the builder's layout, or a single file.
@@ -66,7 +64,7 @@ export async function openOnnxModel(
   return {
     kind: "onnx",
     name: files.name,
-    license: await licenseOf(files.directories),
+    license: await readmeLicense(files.directories),
     config,
     text,
     kvBytesPerTokenLayer: 2 * config.kvHeads * config.headDim *
@@ -97,15 +95,4 @@ async function readConfigs({ directories }: ModelFiles): Promise<{
     generation: found["generation_config"],
     genai: found["genai_config"],
   };
-}
-
-/** The `license:` line at the head of a README.md, where hubs keep it. */
-async function licenseOf(directories: readonly string[]): Promise<string | null> {
-  for (const directory of directories) {
-    const readme = await readTextFile(join(directory, "README.md"), MAX_README_BYTES);
-    const head = readme && /^---\r?\n([\s\S]*?)\r?\n---/.exec(readme)?.[1];
-    const license = head && /^license:[ \t]*["']?([\w.+-]{1,64})["']?[ \t]*$/m.exec(head)?.[1];
-    if (license) return license;
-  }
-  return null;
 }

@@ -17,7 +17,7 @@ import {
   stringAt,
   tokensAt,
   valueAt,
-} from "../onnx/json_value.ts";
+} from "../hf/json_value.ts";
 import type { ModelConfig, RopeScaling } from "../types.ts";
 
 /** Which optional weights a model has. */

@@ -2,8 +2,8 @@
 import { join } from "node:path";
 import { MdiError } from "../../../wasm/error.ts";
 import { type FileInfo, fileInfo } from "../emit/file_range.ts";
-import { readJsonFile } from "../onnx/json_file.ts";
-import { objectAt } from "../onnx/json_value.ts";
+import { readJsonFile } from "../hf/json_file.ts";
+import { objectAt } from "../hf/json_value.ts";
 import { readSafetensorsHeader, type SafeTensor } from "./header.ts";
 
 /** All tensors of a model, and the files they lie in. */

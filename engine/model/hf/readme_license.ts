@@ -1,6 +1,6 @@
 /** The licence that a model's README.md states in its front matter, where hubs keep it. */
 import { join } from "node:path";
-import { readTextFile } from "./onnx/json_file.ts";
+import { readTextFile } from "./json_file.ts";
 
 const MAX_README_BYTES = 2 ** 20;
 
