@@ -22,7 +22,9 @@ export interface GenerationResult {
   text: string;
   /** The generated ids, the end token included. */
   ids: number[];
+  /** Why it ended. */
   finishReason: FinishReason;
+  /** Number of token ids that the prompt came to. */
   promptTokens: number;
   /** Milliseconds from the submission to the first token; null where there was none. */
   firstTokenMs: number | null;
@@ -38,17 +40,27 @@ export interface Generation extends AsyncIterable<Piece> {
 
 /** What a generation needs, everything decided. */
 export interface GenerationRequest {
+  /** Token ids of the prompt, at least one. */
   prompt: readonly number[];
+  /** Whether the answer goes on in the midst of a text, so that a space at its start counts. */
+  continuation: boolean;
+  /** Tokens generated at most. */
   maxTokens: number;
+  /** How each token is drawn. */
   sampling: SamplingOptions;
+  /** Texts that end it; none of them appears in its text. */
   stop: readonly string[];
+  /** Ids that end it. */
   endTokens: readonly number[];
+  /** Cancels it. */
   signal?: AbortSignal | undefined;
 }
 
 /** Told what a generation did, for the summary. */
 export interface GenerationObserver {
+  /** It entered the queue. */
   submitted(promptTokens: number): void;
+  /** A token was drawn; `first` for the first of this generation. */
   token(first: boolean): void;
   /** It ended; `silent` where it had no token. */
   ended(silent: boolean): void;
@@ -71,7 +83,9 @@ export function startGeneration(
     throw new MdiError("cancelled", "Cancelled by the caller", { cause: signal.reason });
   }
   const pieces = new AsyncQueue<Piece>();
-  const pipe = createTextPipe(tokenizer, request.stop);
+  const pipe = createTextPipe(tokenizer, request.stop, {
+    continuation: request.continuation,
+  });
   const sampler = createSampler(request.sampling);
   const start = performance.now();
   let text = "";

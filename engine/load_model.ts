@@ -1,7 +1,7 @@
 /** From a name to a manifest whose blocks are in the store: pull, open, cut once. */
 import { importModel } from "./model/import.ts";
 import { openModel } from "./model/open.ts";
-import { DTYPE_ORDER } from "./model/onnx/model_files.ts";
+import { DTYPE_ORDER, type OnnxDtype } from "./model/onnx/model_files.ts";
 import type { Manifest, ModelSource } from "./model/types.ts";
 import { type PulledFiles, pullModel } from "./pull/pull.ts";
 import type { Pin } from "./store/pin.ts";
@@ -11,26 +11,33 @@ import type { Store } from "./store/store.ts";
 export interface LoadModelEvent {
   /** "pull" brings files, "import" cuts them, "note" is for people. */
   type: "pull" | "import" | "note";
+  /** One line for people. */
   message: string;
   /** Bytes or blocks done, where it takes time. */
   done?: number;
+  /** Bytes or blocks in all; 0 where unknown. */
   total?: number;
 }
 
 /** How {@linkcode loadModel} goes about it. */
 export interface LoadModelOptions {
+  /** Where the blocks go. */
   store: Store;
+  /** Keeps what is used from being collected. */
   pin?: Pin | undefined;
   /** Which file of an ONNX export. */
   dtype?: string | undefined;
   /** Directory of the tokenizer files, where the model's own has none. */
   tokenizerDir?: string | undefined;
+  /** Ends it. */
   signal?: AbortSignal | undefined;
+  /** Told what takes time. */
   onEvent?: ((event: LoadModelEvent) => void) | undefined;
 }
 
 /** A model whose blocks are in the store. */
 export interface LoadedModel {
+  /** The list of its blocks. */
   manifest: Manifest;
   /** Where its files came from. */
   files: PulledFiles;
@@ -50,6 +57,8 @@ export async function loadModel(
   await using source = await openFiles(files, options);
   const manifest = await importModel(source, store, {
     pin,
+    // A name from the hub says more than the name of its file.
+    name: files.source === "path" ? undefined : files.name,
     signal,
     onProgress: ({ block, done, total }) =>
       onEvent({ type: "import", message: `cutting ${block}`, done, total }),
@@ -66,13 +75,8 @@ export async function openFiles(
   files: PulledFiles,
   options: Pick<LoadModelOptions, "dtype" | "tokenizerDir" | "signal">,
 ): Promise<ModelSource> {
-  const wanted = options.dtype ?? files.dtype;
-  const dtype = DTYPE_ORDER.find((each) => each === wanted);
-  if (wanted !== null && dtype === undefined) {
-    throw new RangeError(`Cannot use the dtype "${wanted}": there are ${DTYPE_ORDER.join(", ")}`);
-  }
   return await openModel(files.path, {
-    dtype,
+    dtype: checkDtype(options.dtype) ?? files.dtype ?? undefined,
     tokenizerDir: options.tokenizerDir,
     signal: options.signal,
   });
@@ -87,9 +91,11 @@ export async function fetchModel(
   options: LoadModelOptions,
 ): Promise<PulledFiles> {
   const { store, pin, signal, onEvent = () => {} } = options;
+  const dtype = checkDtype(options.dtype);
   return await pullModel(name, {
     store,
     pin,
+    dtype,
     signal,
     onProgress(event) {
       switch (event.type) {
@@ -112,4 +118,10 @@ export async function fetchModel(
       }
     },
   });
+}
+
+function checkDtype(name: string | undefined): OnnxDtype | undefined {
+  const dtype = DTYPE_ORDER.find((each) => each === name);
+  if (name === undefined || dtype !== undefined) return dtype;
+  throw new RangeError(`Cannot use the dtype "${name}": there are ${DTYPE_ORDER.join(", ")}`);
 }

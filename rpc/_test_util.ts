@@ -1,5 +1,6 @@
 /** What the tests of this folder share: services to call, certificates to refuse, descriptors to count. */
 import { RING_SERVER_NAME, type RingIdentity } from "./identity.ts"; // before x509: it loads the polyfill
+import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { type ConnectRouter, createClient } from "@connectrpc/connect";
 import type { Client } from "@connectrpc/connect";
@@ -84,6 +85,31 @@ export function controlOf(session: Session): Client<typeof Control> {
   return createClient(Control, session.transport);
 }
 
+/** An HTTP/2 connection to a test server with nothing of mdi in between. */
+export interface RawConnection extends AsyncDisposable {
+  readonly session: ClientHttp2Session;
+}
+
+/**
+ * Connects without mdi's own session. Disposing destroys the socket: the session's own close() and
+ * destroy() send a GOAWAY, on which Deno 2.9 may crash (denoland/deno#36788).
+ */
+export function rawConnectionTo(server: NodeServer): RawConnection {
+  const { host, port } = server.address;
+  const socket = connect(port, host);
+  const session = connectHttp2(`http://${host}:${port}`, { createConnection: () => socket });
+  const closed = new Promise<void>((resolve) => session.once("close", resolve));
+  socket.on("error", () => {});
+  session.on("error", () => {});
+  return {
+    session,
+    async [Symbol.asyncDispose]() {
+      socket.destroy();
+      await closed;
+    },
+  };
+}
+
 /** What Hello says about the caller. */
 export async function hello(session: Session): Promise<string> {
   return (await controlOf(session).hello({})).serving;
@@ -125,11 +151,15 @@ export async function freePort(): Promise<number> {
 export async function relayTo(target: Address): Promise<Relay> {
   const sockets = new Set<Socket>();
   let silent = false;
+  let carried = 0;
   const relay = createServer((near) => {
     const far = connect(target.port, target.host);
     for (const [from, to] of [[near, far], [far, near]] as const) {
       sockets.add(from);
-      from.on("data", (data) => silent || to.write(data));
+      from.on("data", (data) => {
+        if (from === near) carried += data.length;
+        if (!silent) to.write(data);
+      });
       from.on("error", () => {});
       from.on("close", () => silent || to.destroy());
     }
@@ -137,6 +167,7 @@ export async function relayTo(target: Address): Promise<Relay> {
   await new Promise<void>((resolve) => relay.listen(0, "127.0.0.1", resolve));
   return {
     address: { host: "127.0.0.1", port: (relay.address() as AddressInfo).port },
+    carried: () => carried,
     silence: () => silent = true,
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy();
@@ -149,6 +180,8 @@ export async function relayTo(target: Address): Promise<Relay> {
 export interface Relay extends AsyncDisposable {
   /** Where it listens. */
   address: Address;
+  /** Bytes that came to it from those who connected. */
+  carried(): number;
   /** Stops passing bytes on. */
   silence(): void;
 }

@@ -13,6 +13,22 @@ export const MAX_STREAMS = 64;
 /** Bytes of a request's or response's headers. */
 const MAX_HEADER_BYTES = 16 * 1024;
 
+/** Most bytes of a DATA frame, where the peer does not ask for larger ones, and of a TLS record. */
+const MAX_FRAME_BYTES = 2 ** 14;
+/** Header of a DATA frame. */
+const FRAME_HEADER_BYTES = 9;
+/** Header, content type and authentication tag of a TLS 1.3 record. */
+const RECORD_BYTES = 5 + 1 + 16;
+
+/**
+ * Bytes that `length` bytes of a stream take on a connection when they are written at once. Deno does not
+ * count a socket's bytes under HTTP/2, so this follows from RFC 9113 (frames) and RFC 8446 (records).
+ */
+export function connectionBytes(length: number, encrypted: boolean): number {
+  const framed = length + FRAME_HEADER_BYTES * Math.ceil(length / MAX_FRAME_BYTES);
+  return encrypted ? framed + RECORD_BYTES * Math.ceil(framed / MAX_FRAME_BYTES) : framed;
+}
+
 /** The SETTINGS that a node sends. */
 export function http2Settings(windowSize: number): Settings {
   return {

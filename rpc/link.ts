@@ -30,7 +30,7 @@ export interface LinkSender extends AsyncDisposable {
   send(message: RingMessage, options?: { signal?: AbortSignal | undefined }): Promise<void>;
   /** Resolves when the link has ended, with the reason, or null where this end closed it in order. */
   readonly down: Promise<MdiError | null>;
-  /** Bytes sent: messages with their envelopes, without what HTTP/2 and TLS add. */
+  /** Bytes that the messages took on the connection, with what HTTP/2 and TLS add to them. */
   readonly bytesSent: number;
   /** Time that messages have waited for credits, in ms. */
   readonly creditWaitMs: number;

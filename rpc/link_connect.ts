@@ -17,6 +17,7 @@ import { MdiError, messageOf } from "../wasm/error.ts";
 import type { Address } from "./address.ts";
 import { encodeEnvelope, EnvelopeDecoder } from "./envelope.ts";
 import { fromConnectError } from "./error.ts";
+import { connectionBytes } from "./http2_settings.ts";
 import { LinkResponseSchema, Ring } from "./gen/mdi/v1/ring_pb.ts";
 import type { RingIdentity } from "./identity.ts";
 import type { LinkSender } from "./link.ts";
@@ -86,7 +87,11 @@ async function open(
   const { openTimeoutMs = 5000, closeTimeoutMs = 2000, signal } = options;
   const stream = await openStream(session, signal);
   const link = new OutgoingLink({
-    write: (message) => stream.write(encodeEnvelope(message)),
+    write(message) {
+      const bytes = encodeEnvelope(message);
+      stream.write(bytes);
+      return connectionBytes(bytes.length, session.encrypted);
+    },
     end: () => stream.end(),
     destroy: async () => {
       await nextTurn();

@@ -2,11 +2,11 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { endStreamFromJson } from "@connectrpc/connect/protocol-connect";
-import { connect } from "node:http2";
 import { Buffer } from "node:buffer";
 import type { RingMessage } from "../engine/ring/message.ts";
 import { MdiError } from "../wasm/error.ts";
 import { row, SMALL } from "./_link_contract.ts";
+import { pause, rawConnectionTo } from "./_test_util.ts";
 import { encodeEnvelope, EnvelopeDecoder } from "./envelope.ts";
 import { createFrameCodec } from "./frame.ts";
 import { Dtype, LinkRequestSchema, Ring } from "./gen/mdi/v1/ring_pb.ts";
@@ -231,13 +231,15 @@ async function attack(
   writes: Uint8Array[],
   { type = PROTO, end = false } = {},
 ): Promise<Outcome> {
-  const session = connect(`http://127.0.0.1:${server.address.port}`);
-  const closed = Promise.withResolvers<void>();
-  session.on("close", closed.resolve);
+  await using connection = rawConnectionTo(server);
   const outcome: Outcome = { status: 0, error: undefined, message: "" };
   const ended = Promise.withResolvers<void>();
   const decoder = new EnvelopeDecoder(4096);
-  const stream = session.request({ ":method": "POST", ":path": LINK_PATH, "content-type": type });
+  const stream = connection.session.request({
+    ":method": "POST",
+    ":path": LINK_PATH,
+    "content-type": type,
+  });
   stream.on("response", (headers) => outcome.status = Number(headers[":status"]));
   stream.on("error", () => {});
   stream.on("end", ended.resolve);
@@ -253,8 +255,6 @@ async function attack(
   if (end) stream.end();
   await ended.promise;
   await pause(0);
-  session.destroy();
-  await closed.promise;
   return outcome;
 }
 
@@ -283,8 +283,4 @@ function frame(fields: Record<string, unknown>): Uint8Array {
 function twice(): Uint8Array {
   const hidden = new Uint8Array(8 * SMALL.dModel);
   return frame({ sample: [4, 4], position: [0, 1], rows: [1, 1], wanted: [1, 1], hidden });
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -26,7 +26,10 @@ export async function openMemoryLink(
     end: (reason) => queueMicrotask(() => sender.ended(reason)),
   }, accept);
   const sender = new OutgoingLink({
-    write: (bytes) => queueMicrotask(() => incoming.message(bytes)),
+    write(bytes) {
+      queueMicrotask(() => incoming.message(bytes));
+      return bytes.length;
+    },
     end: () => queueMicrotask(() => incoming.ended()),
     destroy: () => queueMicrotask(() => incoming.fail(predecessorLost())),
   }, { ...options, closeTimeoutMs });

@@ -96,6 +96,8 @@ export class Membership implements AsyncDisposable {
       signal,
       onProgress: (done, total) => onProgress("fetch", done, total),
     });
+    // With its manifest the model shows in this device's own list, and stays until it is removed there.
+    await pin.add(await store.putManifest(manifest));
     onProgress("load", 0, 0);
     const stage = await loadWorkerStage(backend, {
       model: plainWord(manifest.name),

@@ -2,24 +2,22 @@
 import { loadWorkerStage } from "../wasm/worker_stage.ts";
 import type { Stage } from "../wasm/stage.ts";
 import { loadModel } from "../engine/load_model.ts";
-import type { BlockEntry, Manifest } from "../engine/model/types.ts";
-import { parseLayers } from "../engine/plan/parse_layers.ts";
-import { type Plan, planFromCounts } from "../engine/plan/plan.ts";
-import { splitLayers } from "../engine/plan/split.ts";
+import type { Manifest } from "../engine/model/types.ts";
+import type { Plan } from "../engine/plan/plan.ts";
 import { RingDriver } from "../engine/ring/driver.ts";
-import { MAX_FRAME_ROWS } from "../engine/ring/message.ts";
 import { createScheduler } from "../engine/ring/scheduler.ts";
 import { kvTokens } from "../engine/ring/kv_budget.ts";
 import type { Scheduler, SlotStay } from "../engine/ring/schedule.ts";
 import { openStore, type Store } from "../engine/store/store.ts";
 import { createTokenizer } from "../engine/text/tokenizer.ts";
 import { MdiError } from "../wasm/error.ts";
-import { type Address, parseAddress } from "./address.ts";
+import { type Address, parseAddress, requireDistinct } from "./address.ts";
 import { requireTokenBeyondLoopback } from "./admission.ts";
 import { ControlService } from "./control_service.ts";
 import { describeDevice, freeForCaches, freeMemory } from "./device.ts";
 import { withRequired } from "./membership.ts";
 import { Peer } from "./peer.ts";
+import { contextOf, planLayers, planText, requireWire, slotsOf } from "./plan_ring.ts";
 import { OpenRing, type Ring } from "./ring.ts";
 import {
   allLoopback,
@@ -107,6 +105,7 @@ export async function openRing(options: RingOptions = {}): Promise<Ring> {
     signal,
     onEvent: node.onEvent,
   });
+  requireWire(wire, manifest);
   const context = contextOf(options.context, manifest);
   const plan = planLayers(options.layers, manifest, node, peers);
   node.onEvent({ type: "plan", message: planText(plan) });
@@ -193,6 +192,8 @@ async function connectPeers(
   );
   const failed = results.find((result) => result.status === "rejected");
   if (failed) throw failed.reason;
+  // Two names may be one node: what they resolved to tells.
+  requireDistinct(peers.map((peer) => peer.remoteAddress));
   return peers;
 }
 
@@ -224,67 +225,6 @@ async function listen(
     }
     return await serve({ listen: { host, port: 0 }, identity, routes, signal });
   }
-}
-
-function contextOf(wanted: number | undefined, manifest: Manifest): number {
-  const most = manifest.config.context;
-  if (wanted === undefined) return most;
-  if (!Number.isInteger(wanted) || wanted < 1 || wanted > most) {
-    throw new RangeError(
-      `Cannot use a context of ${wanted}: ${manifest.name} takes 1 to ${most} positions`,
-    );
-  }
-  return wanted;
-}
-
-function planLayers(
-  layers: RingOptions["layers"],
-  manifest: Manifest,
-  node: ResolvedNode,
-  peers: readonly Peer[],
-): Plan {
-  const names = [node.name, ...peers.map((peer) => peer.name)];
-  const { layers: count } = manifest.config;
-  if (layers !== undefined) {
-    return parseLayers(typeof layers === "string" ? layers : layers.join(","), names, count);
-  }
-  if (peers.length === 0) return planFromCounts(names, [count]);
-  const sizes = manifest.blocks.map((block) => ({ name: block.name, bytes: residentBytes(block) }));
-  const bytesOf = (name: string) => sizes.find((block) => block.name === name)!.bytes;
-  const embed = manifest.blocks.find((block) => block.name === "embed")!.bytes;
-  return splitLayers({
-    layers: count,
-    layerBytes: Math.max(
-      ...sizes.filter((block) => block.name.startsWith("layer.")).map((block) => block.bytes),
-    ),
-    // An embedding is a look-up: it takes memory and next to no time.
-    embedBytes: 0,
-    headBytes: bytesOf("head"),
-    nodes: [
-      {
-        name: node.name,
-        cores: 1,
-        memoryFreeBytes: Math.max(0, freeMemory(node.memoryBytes) - embed),
-      },
-      ...peers.map((peer) => ({
-        name: peer.name,
-        cores: peer.device.threads || 1,
-        memoryFreeBytes: Number(peer.device.memoryFreeBytes),
-      })),
-    ],
-  });
-}
-
-/** Bytes of a block once ONNX Runtime has it: weights as f32. */
-function residentBytes(block: BlockEntry): number {
-  return Math.max(1, 4 * block.parameters);
-}
-
-function planText(plan: Plan): string {
-  return plan.nodes.map(({ name, layers }) =>
-    `${name}: ${layers ? `layers ${layers[0]}-${layers[1]}` : "no layers"}`
-  )
-    .join(", ");
 }
 
 function loadOwnStage(
@@ -331,15 +271,9 @@ async function bothOrNeither(
 }
 
 function makeScheduler(options: RingOptions, nodes: number, tokens: number): Scheduler {
-  const slots = options.slots ?? 4 * nodes;
-  if (!Number.isInteger(slots) || slots < 1 || slots > MAX_FRAME_ROWS) {
-    throw new RangeError(
-      `Cannot use ${slots} slots: give a whole number from 1 to ${MAX_FRAME_ROWS}`,
-    );
-  }
   return createScheduler({
     nodes,
-    slots,
+    slots: slotsOf(options.slots, nodes),
     chunk: CHUNK_ROWS,
     kvTokens: tokens,
     queueLimit: QUEUE_LIMIT,

@@ -3,15 +3,14 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import type { RingMessage } from "../engine/ring/message.ts";
 import { MdiError } from "../wasm/error.ts";
 import { CreditGate } from "./credits.ts";
-import { ENVELOPE_BYTES } from "./envelope.ts";
 import type { FrameCodec } from "./frame.ts";
 import { LinkRequestSchema } from "./gen/mdi/v1/ring_pb.ts";
 import type { LinkHello, LinkSender } from "./link.ts";
 
 /** What carries a link's bytes to the successor. None of these may throw or reject. */
 export interface OutgoingCarrier {
-  /** Carries a LinkRequest. */
-  write(message: Uint8Array): void;
+  /** Carries a LinkRequest. Returns the bytes that it takes on the connection. */
+  write(message: Uint8Array): number;
   /** Tells the successor that no more come. */
   end(): void;
   /** Lets go of what it uses, at once; called once. Disposing the link waits for it. */
@@ -130,8 +129,7 @@ export class OutgoingLink implements LinkSender {
   }
 
   #write(bytes: Uint8Array): void {
-    this.#bytesSent += bytes.length + ENVELOPE_BYTES;
-    this.#carrier.write(bytes);
+    this.#bytesSent += this.#carrier.write(bytes);
   }
 
   #onAbort = (): void => {

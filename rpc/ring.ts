@@ -43,12 +43,17 @@ export interface Chat extends Disposable {
 export interface Ring extends AsyncDisposable {
   /** What it runs and how the model is cut. */
   readonly manifest: Manifest;
+  /** Which node holds which layers. */
   readonly plan: Plan;
   /** Tokens that a prompt and its answer may have together. */
   readonly context: number;
   /** Settles when the ring has ended: with the reason, or undefined where it was closed. */
   readonly ended: Promise<Error | undefined>;
-  /** Token ids of a prompt, as {@linkcode Ring.generate} would use them. */
+  /**
+   * Token ids of a prompt, as {@linkcode Ring.generate} would use them.
+   * @throws {MdiError} context_exceeded; model_unsupported for a chat without a template.
+   * @throws {RangeError} where the prompt is empty or an id is out of the vocabulary.
+   */
   encode(prompt: Prompt): number[];
   /**
    * Starts to generate; many generations may be under way at once.
@@ -106,39 +111,46 @@ export class OpenRing implements Ring {
     const { tokenizer } = this.#parts;
     if (typeof prompt === "string") {
       if (prompt === "") throw new RangeError("Cannot use an empty prompt: give it some text");
-      return tokenizer.encode(prompt);
+      return tokenizer.encode(prompt, { maxTokens: this.context });
     }
     if (prompt.length === 0) {
       throw new RangeError("Cannot use an empty prompt: give it some tokens");
     }
-    if (typeof prompt[0] !== "number") {
-      return tokenizer.chat(prompt as readonly ChatMessage[], { addGenerationPrompt: true });
+    if (isChat(prompt)) {
+      return tokenizer.chat(prompt, {
+        addGenerationPrompt: true,
+        maxTokens: this.context,
+      });
     }
-    const ids = prompt as readonly number[];
     const { vocab } = this.manifest.config;
-    const bad = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocab);
+    const bad = prompt.find((id) => !Number.isInteger(id) || id < 0 || id >= vocab);
     if (bad !== undefined) {
       throw new RangeError(
         `Cannot use token id ${bad}: the vocabulary has ids from 0 to ${vocab - 1}`,
       );
     }
-    return [...ids];
+    return [...prompt];
   }
 
   generate(prompt: Prompt, options: GenerateOptions = {}): Generation {
-    return this.#start(this.encode(prompt), options, (turn) => this.#parts.driver.submit(turn));
+    const continuation = !isChat(prompt);
+    return this.#start(
+      { ids: this.encode(prompt), continuation },
+      options,
+      (turn) => this.#parts.driver.submit(turn),
+    );
   }
 
   chat(messages: readonly ChatMessage[] = []): Chat {
     return new RingChat(
       this.#parts,
       [...messages],
-      (ids, options, begin) => this.#start(ids, options, begin),
+      (prompt, options, begin) => this.#start(prompt, options, begin),
     );
   }
 
   #start(
-    ids: number[],
+    { ids, continuation }: EncodedPrompt,
     options: GenerateOptions,
     begin: (turn: TurnRequest) => ReturnType<RingDriver["submit"]>,
   ): Generation {
@@ -151,6 +163,7 @@ export class OpenRing implements Ring {
       tokenizer,
       {
         prompt: ids,
+        continuation,
         maxTokens: tokenLimit(ids.length, options.maxTokens, this.context),
         sampling,
         stop,
@@ -236,8 +249,14 @@ export class OpenRing implements Ring {
   }
 }
 
+/** A prompt's ids, and whether its answer continues a text. */
+interface EncodedPrompt {
+  ids: number[];
+  continuation: boolean;
+}
+
 type StartTurn = (
-  ids: number[],
+  prompt: EncodedPrompt,
   options: GenerateOptions,
   begin: (turn: TurnRequest) => ReturnType<RingDriver["submit"]>,
 ) => Generation;
@@ -258,9 +277,9 @@ class RingChat implements Chat {
   send(text: string, options: GenerateOptions = {}): Generation {
     const { tokenizer, driver, context, kvTokens } = this.#parts;
     const messages = [...this.messages, { role: "user", content: text }];
-    const ids = tokenizer.chat(messages, { addGenerationPrompt: true });
     const capacity = Math.min(context, kvTokens);
-    const generation = this.#start(ids, {
+    const ids = tokenizer.chat(messages, { addGenerationPrompt: true, maxTokens: capacity });
+    const generation = this.#start({ ids, continuation: false }, {
       ...options,
       maxTokens: tokenLimit(ids.length, options.maxTokens, capacity),
     }, (turn) => {
@@ -281,6 +300,10 @@ class RingChat implements Chat {
     if (this.#sample !== undefined) this.#parts.driver.cancel(this.#sample);
     this.#sample = undefined;
   }
+}
+
+function isChat(prompt: Prompt): prompt is readonly ChatMessage[] {
+  return typeof prompt !== "string" && typeof prompt[0] === "object";
 }
 
 /** Tokens that may be generated after a prompt. */

@@ -11,7 +11,7 @@ import {
   requireDistinct,
 } from "./address.ts";
 import { deriveIdentity, nodeName, type RingIdentity } from "./identity.ts";
-import { findToken, parseToken } from "./token.ts";
+import { findToken } from "./token.ts";
 
 /** What happens while a ring or a node starts and runs; for people and logs. */
 export interface RingEvent {
@@ -98,9 +98,7 @@ export async function resolveNode(options: NodeOptions): Promise<ResolvedNode> {
     );
   }
   const home = options.home ?? defaultHome();
-  const found = options.token === undefined
-    ? await findToken({ env: Deno.env, homeDir: home })
-    : { token: parseToken(options.token) };
+  const found = await findToken({ flag: options.token, env: Deno.env, homeDir: home });
   const name = nodeName(options.name ?? hostname());
   const identity = found ? await deriveIdentity(found.token, name) : undefined;
   const listen = options.listen === undefined

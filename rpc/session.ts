@@ -67,6 +67,8 @@ export interface Session extends Disposable, AsyncDisposable {
     headers: OutgoingHttpHeaders,
     options: object,
   ): Promise<ClientHttp2Stream>;
+  /** Whether it goes over TLS. */
+  readonly encrypted: boolean;
   /** This side's address on this very connection; undefined before it is open. */
   readonly localAddress: Address | undefined;
   /** The peer's address as it was resolved; undefined before it is open. */
@@ -95,6 +97,7 @@ class Http2Session implements Session {
   readonly address: Address;
   readonly transport: Transport;
   readonly authority: string;
+  readonly encrypted: boolean;
   rttMs = NaN;
   localAddress: Address | undefined;
   remoteAddress: Address | undefined;
@@ -110,7 +113,8 @@ class Http2Session implements Session {
 
   constructor(address: Address, options: SessionOptions) {
     this.address = address;
-    const scheme = options.identity ? "https" : "http";
+    this.encrypted = options.identity !== undefined;
+    const scheme = this.encrypted ? "https" : "http";
     // Connect compares it with the origin of its requests, in which a default port is left out.
     this.authority = new URL(`${scheme}://${formatAddress(address)}`).origin;
     this.#options = options;

@@ -1,0 +1,106 @@
+/** What a ring's options come to once its model and its peers are known. */
+import { MAX_FRAME_ROWS } from "../engine/ring/message.ts";
+import type { BlockEntry, Manifest } from "../engine/model/types.ts";
+import { parseLayers } from "../engine/plan/parse_layers.ts";
+import { type Plan, planFromCounts } from "../engine/plan/plan.ts";
+import { splitLayers } from "../engine/plan/split.ts";
+import { freeMemory } from "./device.ts";
+import type { Peer } from "./peer.ts";
+import type { ResolvedNode } from "./ring_options.ts";
+
+/** Samples in flight for each node, where nobody says how many. */
+const SLOTS_PER_NODE = 4;
+
+/**
+ * The positions that a prompt and its answer may have.
+ * @throws {RangeError} where the model has not as many.
+ */
+export function contextOf(wanted: number | undefined, manifest: Manifest): number {
+  const most = manifest.config.context;
+  if (wanted === undefined) return most;
+  if (!Number.isInteger(wanted) || wanted < 1 || wanted > most) {
+    throw new RangeError(
+      `Cannot use a context of ${wanted}: ${manifest.name} takes 1 to ${most} positions`,
+    );
+  }
+  return wanted;
+}
+
+/**
+ * Refuses a form of the hidden states that the model's own cannot take.
+ * @throws {RangeError}
+ */
+export function requireWire(wire: "f32" | "f16", manifest: Manifest): void {
+  if (wire === "f32" || !manifest.edges.includes("f16x2")) return;
+  throw new RangeError(
+    `Cannot use the wire format "f16" with ${manifest.name}: its rows are pairs of f16 values already; leave --wire out`,
+  );
+}
+
+/**
+ * The samples in the ring at once.
+ * @throws {RangeError} where a frame could not hold a row of each.
+ */
+export function slotsOf(wanted: number | undefined, nodes: number): number {
+  const slots = wanted ?? SLOTS_PER_NODE * nodes;
+  if (Number.isInteger(slots) && slots >= 1 && slots <= MAX_FRAME_ROWS) return slots;
+  throw new RangeError(
+    `Cannot use ${slots} slots: give a whole number from 1 to ${MAX_FRAME_ROWS}`,
+  );
+}
+
+/**
+ * Which node holds which layers: as given, else by cores and free memory.
+ * @throws {RangeError} where the counts do not fit the model or the nodes.
+ * @throws {MdiError} memory where the nodes together cannot hold it.
+ */
+export function planLayers(
+  layers: string | readonly number[] | undefined,
+  manifest: Manifest,
+  node: ResolvedNode,
+  peers: readonly Peer[],
+): Plan {
+  const names = [node.name, ...peers.map((peer) => peer.name)];
+  const { layers: count } = manifest.config;
+  if (layers !== undefined) {
+    return parseLayers(typeof layers === "string" ? layers : layers.join(","), names, count);
+  }
+  if (peers.length === 0) return planFromCounts(names, [count]);
+  const sizes = manifest.blocks.map((block) => ({ name: block.name, bytes: residentBytes(block) }));
+  const bytesOf = (name: string) => sizes.find((block) => block.name === name)!.bytes;
+  const embed = manifest.blocks.find((block) => block.name === "embed")!.bytes;
+  return splitLayers({
+    layers: count,
+    layerBytes: Math.max(
+      ...sizes.filter((block) => block.name.startsWith("layer.")).map((block) => block.bytes),
+    ),
+    // An embedding is a look-up: it takes memory and next to no time.
+    embedBytes: 0,
+    headBytes: bytesOf("head"),
+    nodes: [
+      {
+        name: node.name,
+        cores: navigator.hardwareConcurrency,
+        memoryFreeBytes: Math.max(0, freeMemory(node.memoryBytes) - embed),
+      },
+      ...peers.map((peer) => ({
+        name: peer.name,
+        cores: peer.device.cores || 1,
+        memoryFreeBytes: Number(peer.device.memoryFreeBytes),
+      })),
+    ],
+  });
+}
+
+/** One line that says the plan. */
+export function planText(plan: Plan): string {
+  return plan.nodes.map(({ name, layers }) =>
+    `${name}: ${layers ? `layers ${layers[0]}-${layers[1]}` : "no layers"}`
+  )
+    .join(", ");
+}
+
+/** Bytes of a block once ONNX Runtime has it: weights as f32. */
+function residentBytes(block: BlockEntry): number {
+  return Math.max(1, 4 * block.parameters);
+}
