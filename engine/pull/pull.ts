@@ -35,6 +35,8 @@ export interface PullOptions extends Omit<HttpOptions, "token"> {
   store: Store;
   /** Keeps the files from being removed by another process. */
   pin?: Pin | undefined;
+  /** Bytes of memory that all nodes have free; a larger model is refused before it is fetched. */
+  memoryBytes?: number | undefined;
   /** Which file of an export on the hub, where the name does not say it. */
   dtype?: OnnxDtype | undefined;
   /**

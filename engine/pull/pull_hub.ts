@@ -6,6 +6,7 @@ import { chooseFiles } from "./choose_files.ts";
 import { download } from "./download.ts";
 import { type HubFile, hubFileUrl, hubInfo } from "./hub.ts";
 import type { HubSettings } from "./hub_settings.ts";
+import { requireMemory } from "./preconditions.ts";
 import type { PulledFiles, PullOptions } from "./pull.ts";
 
 /** Name of the file that says which commit a directory's files are of. */
@@ -48,6 +49,7 @@ export async function pullHub(
   }
   todo.sort((a, b) => a.bytes - b.bytes);
   const needed = todo.reduce((sum, file) => sum + file.bytes, 0);
+  requireMemory(label, total, options.memoryBytes);
   await store.ensureRoom(needed, label);
 
   let there = total - needed;

@@ -71,6 +71,14 @@ Deno.test("pullModel() fetches an export once, with its licence and its progress
   });
 });
 
+Deno.test("pullModel() fetches nothing of a model that the nodes cannot hold", async () => {
+  await withPull({ files: EXPORT }, async (options, hub) => {
+    const pulling = pullModel("o/n:q4", { ...options, memoryBytes: 1000 });
+    assertEquals((await assertRejects(() => pulling, MdiError)).code, "memory");
+    assertEquals(hub.requests, []);
+  });
+});
+
 Deno.test("pullModel() gives the path of a GGUF file", async () => {
   const files = { "n.Q4_K_M.gguf": noise(20_000, 1), "n.Q8_0.gguf": noise(20_000, 2) };
   await withPull({ files }, async (options) => {
