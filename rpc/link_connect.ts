@@ -44,6 +44,11 @@ export interface OpenLinkOptions extends Omit<OutgoingLinkOptions, "closeTimeout
 /** The successor sends credits and at the end a reason, so its messages are short. */
 const MAX_RESPONSE_BYTES = 16 * 1024;
 const COMPRESSED_FLAG = 1;
+/**
+ * Silence after which a successor is lost. The starter's control connections find a dead node sooner;
+ * this one must bear with a starter whose program keeps its thread for a while.
+ */
+const SILENCE_MS = 5000;
 
 const endStream = createEndStreamSerialization(undefined);
 
@@ -62,7 +67,7 @@ export async function connectLink(
   options: ConnectLinkOptions,
 ): Promise<LinkSender> {
   const { identity, signal } = options;
-  const session = openSession(address, { identity, signal });
+  const session = openSession(address, { identity, signal, pingTimeoutMs: SILENCE_MS });
   try {
     return await open(session, options, () => session[Symbol.asyncDispose]());
   } catch (error) {

@@ -107,6 +107,9 @@ export async function openRing(options: RingOptions = {}): Promise<Ring> {
     onEvent: node.onEvent,
   });
   requireWire(wire, manifest);
+  const text = await store.text(manifest.textHash);
+  // Takes this thread for up to seconds on a small board, so before anyone relies on its answers.
+  const tokenizer = createTokenizer(text);
   const context = contextOf(options.context, manifest);
   const plan = planLayers(options.layers, manifest, node, peers);
   node.onEvent({ type: "plan", message: planText(plan) });
@@ -157,13 +160,12 @@ export async function openRing(options: RingOptions = {}): Promise<Ring> {
     vocab: manifest.config.vocab,
   });
   wiring?.lost.then((error) => driver.fail(error));
-  const text = await store.text(manifest.textHash);
   return new OpenRing({
     manifest,
     plan,
     context,
     defaults: text.sampling,
-    tokenizer: createTokenizer(text),
+    tokenizer,
     stage,
     driver,
     name: node.name,

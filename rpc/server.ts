@@ -58,12 +58,13 @@ export interface ServeOptions {
   handshakeTimeoutMs?: number;
   /**
    * Time between pings in ms.
-   * @default {500}
+   * @default {1000}
    */
   pingIntervalMs?: number;
   /**
-   * How long a ping may stay unanswered in ms.
-   * @default {2000}
+   * How long a ping may stay unanswered in ms. A program that embeds mdi may keep its thread for a
+   * while, so this is longer than what a starter grants its secondaries.
+   * @default {5000}
    */
   pingTimeoutMs?: number;
 }
@@ -195,7 +196,7 @@ class ListeningServer implements NodeServer {
   }
 
   #onSession(session: ServerHttp2Session): void {
-    const { windowSize = WINDOW_BYTES, pingIntervalMs = 500, pingTimeoutMs = 2000 } = this.#options;
+    const { windowSize = WINDOW_BYTES, pingIntervalMs = 1000, pingTimeoutMs = 5000 } = this.#options;
     const connection = this.#connections.get(remoteKey(session.socket));
     session.on("error", () => {});
     if (!connection) return;
