@@ -1,5 +1,6 @@
-/** The command line: what people may type, and the checks on each value. */
+/** The command line: the checks on each value that people may type. */
 import { InvalidArgumentError } from "@commander-js/extra-typings";
+import { messageOf } from "../wasm/error.ts";
 
 /** A whole number within bounds. */
 export function wholeNumber(
@@ -22,11 +23,7 @@ export function decimalNumber(min: number, max: number): (text: string) => numbe
   return (text) => {
     const value = /^-?(\d+\.?\d*|\.\d+)(e-?\d+)?$/i.test(text.trim()) ? Number(text) : NaN;
     if (value >= min && value <= max) return value;
-    throw new InvalidArgumentError(
-      max === Infinity
-        ? `It must be a number of at least ${min}.`
-        : `It must be a number from ${min} to ${max}.`,
-    );
+    throw new InvalidArgumentError(`It must be a number from ${min} to ${max}.`);
   };
 }
 
@@ -44,6 +41,26 @@ export function byteCount(text: string): number {
   const value = match ? Math.floor(Number(match[1]) * 1000 ** power) : 0;
   if (power >= 0 && value > 0 && Number.isSafeInteger(value)) return value;
   throw new InvalidArgumentError("It must be a number of bytes, like 500MB or 2GB.");
+}
+
+/** Numbers of layers, one for each node; whether they add up is known once the model is. */
+export function layerCounts(text: string): string {
+  if (/^\s*\d{1,6}\s*(,\s*\d{1,6}\s*)*$/.test(text)) return text;
+  throw new InvalidArgumentError(
+    "It must be a number of layers for each node, the starter first, like 12,9,9.",
+  );
+}
+
+/** Text that another part of mdi reads; what is wrong with it is said before anything is loaded. */
+export function readableBy(read: (text: string) => unknown): (text: string) => string {
+  return (text) => {
+    try {
+      read(text);
+      return text;
+    } catch (error) {
+      throw new InvalidArgumentError(`${messageOf(error)}.`);
+    }
+  };
 }
 
 /** Collects an option that may be given several times. */

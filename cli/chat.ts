@@ -1,10 +1,16 @@
-/** The chat on a terminal: Ctrl-C stops an answer, and at the prompt ends the program. */
+/**
+ * The chat on a terminal. Ctrl-C stops an answer; at the prompt it has to come twice, so that one meant
+ * for an answer that has just ended does not end the program and with it the conversation.
+ */
 import { MdiError } from "../wasm/error.ts";
 import type { Chat, GenerateOptions, Ring } from "../rpc/ring.ts";
 import { LineReader } from "./line_reader.ts";
 import type { CommandContext } from "./program.ts";
+import { summaryText } from "./summary.ts";
 
-const HELP = "Type a message. /new starts over, /exit or Ctrl-D ends, Ctrl-C stops an answer.\n";
+const HELP = `Type a message and Enter. Ctrl-C stops an answer.
+/new starts over, /stats shows the figures so far, /help this text; /exit or Ctrl-D ends.
+`;
 
 /** Chats until the user has enough. */
 export async function chatLoop(
@@ -14,34 +20,70 @@ export async function chatLoop(
   context: CommandContext,
 ): Promise<void> {
   const { output, signal } = context;
-  const start = () => ring.chat(system === undefined ? [] : [{ role: "system", content: system }]);
-  let chat: Chat = start();
+  const { nodes } = ring.plan;
+  if (!output.options.quiet) {
+    output.text(
+      `${ring.manifest.name} on ${nodes.length} ${nodes.length === 1 ? "node" : "nodes"}. ${HELP}`,
+    );
+  }
   using lines = new LineReader(Deno.stdin.readable, signal);
   const failed = ring.ended.then((reason) => {
     if (reason) throw reason;
     return undefined;
   });
   failed.catch(() => {});
-  output.text(
-    `${ring.manifest.name} on ${ring.plan.nodes.length} ${
-      ring.plan.nodes.length === 1 ? "node" : "nodes"
-    }. ${HELP}`,
-  );
+  const start = () => ring.chat(system === undefined ? [] : [{ role: "system", content: system }]);
+  let chat = start();
   try {
     while (true) {
       output.text("\n> ");
-      const line = await Promise.race([lines.next(), failed]);
-      if (line === undefined || line.trim() === "/exit") return;
-      if (line.trim() === "") continue;
-      if (line.trim() === "/new") {
-        chat[Symbol.dispose]();
-        chat = start();
-        continue;
+      const line = await Promise.race([nextLine(lines, context), failed]);
+      switch (line?.trim()) {
+        case undefined:
+          output.text("\n");
+          return;
+        case "/exit":
+          return;
+        case "":
+          break;
+        case "/help":
+          output.text(HELP);
+          break;
+        case "/new":
+          chat[Symbol.dispose]();
+          chat = start();
+          break;
+        case "/stats":
+          output.text(`${summaryText(await ring.summary())}\n`);
+          break;
+        default:
+          await answer(chat, line!, options, context);
       }
-      await answer(chat, line, options, context);
     }
+  } catch (error) {
+    output.text("\n"); // what went wrong goes on a line of its own
+    throw error;
   } finally {
     chat[Symbol.dispose]();
+  }
+}
+
+/** The next line, and what Ctrl-C does meanwhile. */
+async function nextLine(
+  lines: LineReader,
+  { output, onInterrupt }: CommandContext,
+): Promise<string | undefined> {
+  let pressed = false;
+  onInterrupt(() => {
+    if (pressed) return false;
+    pressed = true;
+    output.text("\n(Ctrl-C once more ends, as do Ctrl-D and /exit)\n> ");
+    return true;
+  });
+  try {
+    return await lines.next();
+  } finally {
+    onInterrupt(undefined);
   }
 }
 
@@ -58,20 +100,14 @@ async function answer(
       return true;
     });
     for await (const { text } of generation) output.text(text);
-    const { finishReason } = await generation.result;
-    if (finishReason === "length") output.text(" [cut: --tokens]");
+    const { finishReason, ids } = await generation.result;
+    if (finishReason === "length") output.text(` [cut after ${ids.length} tokens]`);
     if (finishReason === "cancel") output.text(" [stopped]");
     output.text("\n");
   } catch (error) {
     // What is wrong with one message does not end the conversation.
-    if (
-      !(error instanceof MdiError && error.code === "context_exceeded") &&
-      !(error instanceof RangeError)
-    ) {
-      throw error;
-    }
-    output.error(error.message);
-    output.text("The conversation is too long: /new starts over.\n");
+    if (!(error instanceof MdiError && error.code === "context_exceeded")) throw error;
+    output.text(`[${error.message}; /new starts over]\n`);
   } finally {
     onInterrupt(undefined);
   }

@@ -3,28 +3,44 @@ import type { RingEvent } from "../rpc/ring_options.ts";
 import type { Output } from "./output.ts";
 import { type Progress, startProgress } from "./progress.ts";
 
+/** Loading tells no progress; one that takes longer than this is said. */
+const LOAD_NOTE_MS = 1500;
+
 /** Shows events until it is disposed. */
 export function showEvents(output: Output): Disposable & { show(event: RingEvent): void } {
   const running = new Map<string, Progress>();
+  const notes = new Map<string, ReturnType<typeof setTimeout>>();
   const end = () => {
     for (const progress of running.values()) progress.end();
     running.clear();
   };
+  const log = (text: string, type: string) => {
+    end();
+    output.log(text, { event: type });
+  };
+  const note = (text: string) => {
+    if (notes.has(text)) return;
+    notes.set(text, setTimeout(() => log(text, "load"), LOAD_NOTE_MS));
+  };
   return {
     show(event) {
-      if (event.type === "note" || event.type === "plan") {
-        end();
-        output.log(event.node ? `${event.node}: ${event.message}` : event.message, {
-          event: event.type,
-        });
-        return;
+      const { type, node, message, done, total } = event;
+      if (type === "note" || type === "plan") {
+        return log(node ? `${node}: ${message}` : message, type);
       }
-      if (!event.total || event.done === undefined) return;
-      const what = event.type === "import" ? "cutting the model" : event.message;
+      if (type === "load") return note(node ? message : "loading the model");
+      if (!total || done === undefined) return;
+      const what = type === "import" ? "cutting the model" : message;
       let progress = running.get(what);
-      if (!progress) running.set(what, progress = startProgress(what, output.progress()));
-      progress.update(event.done, event.total);
+      if (!progress) {
+        const unit = type === "import" ? "blocks" : "bytes";
+        running.set(what, progress = startProgress(what, output.progress(), unit));
+      }
+      progress.update(done, total);
     },
-    [Symbol.dispose]: end,
+    [Symbol.dispose]() {
+      end();
+      for (const timer of notes.values()) clearTimeout(timer);
+    },
   };
 }

@@ -8,7 +8,8 @@ export const EXIT_INTERNAL = 1;
 /** Status of wrong usage: flags, prompts, addresses. */
 export const EXIT_USAGE = 2;
 
-const STATUS: Record<MdiErrorCode, number> = {
+const STATUS: Record<MdiErrorCode | "usage", number> = {
+  usage: EXIT_USAGE,
   model_missing: 3,
   model_corrupt: 3,
   model_unsupported: 3,
@@ -28,13 +29,14 @@ const STATUS: Record<MdiErrorCode, number> = {
 
 /** The exit status for anything that was thrown. */
 export function exitStatus(error: unknown): number {
-  if (error instanceof MdiError) return STATUS[error.code];
-  if (error instanceof RangeError || error instanceof TypeError) return EXIT_USAGE;
-  return EXIT_INTERNAL;
+  return STATUS[errorCode(error)];
 }
 
 /** The code that a `{"type":"error"}` record carries. */
-export function errorCode(error: unknown): string {
+export function errorCode(error: unknown): MdiErrorCode | "usage" {
   if (error instanceof MdiError) return error.code;
-  return error instanceof RangeError || error instanceof TypeError ? "usage" : "internal";
+  if (!(error instanceof RangeError || error instanceof TypeError)) return "internal";
+  if (/allocation failed|out of memory/i.test(error.message)) return "memory";
+  // mdi's own say "Cannot X: why"; those of JavaScript itself, which are defects, have no such colon.
+  return /^Cannot [^\n]+?: /.test(error.message) ? "usage" : "internal";
 }

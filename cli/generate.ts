@@ -7,6 +7,9 @@ import type { GenerationResult } from "../engine/generation.ts";
 import type { GenerateOptions, Prompt, Ring } from "../rpc/ring.ts";
 import type { Output } from "./output.ts";
 
+/** Characters of a prompt that a sample's title shows. */
+const TITLE_LENGTH = 60;
+
 /** One sample to generate. */
 export interface Job {
   /** Its number, from 0. */
@@ -23,7 +26,7 @@ export async function generateAll(
   options: GenerateOptions,
   output: Output,
 ): Promise<void> {
-  const screen = new Screen(output, jobs.length);
+  const screen = new Screen(output, jobs);
   const seeded = options.seed === undefined ? {} : { seed: options.seed };
   await Promise.all(jobs.map(async (job) => {
     const generation = ring.generate(job.input, { ...options, ...seeded, stream: job.sample });
@@ -51,17 +54,17 @@ function sampleRecord(job: Job, result: GenerationResult): Record<string, unknow
 /** Shows samples in their order: the first unfinished one streams. */
 class Screen {
   #output: Output;
-  #count: number;
+  #jobs: readonly Job[];
   #texts: string[];
   #done: boolean[];
   #current = 0;
   #written = 0;
 
-  constructor(output: Output, count: number) {
+  constructor(output: Output, jobs: readonly Job[]) {
     this.#output = output;
-    this.#count = count;
-    this.#texts = new Array(count).fill("");
-    this.#done = new Array(count).fill(false);
+    this.#jobs = jobs;
+    this.#texts = jobs.map(() => "");
+    this.#done = jobs.map(() => false);
     this.#title();
   }
 
@@ -72,20 +75,21 @@ class Screen {
 
   finish(sample: number): void {
     this.#done[sample] = true;
-    while (this.#current < this.#count && this.#done[this.#current]) {
+    while (this.#current < this.#jobs.length && this.#done[this.#current]) {
       this.#flush();
       this.#output.text("\n");
       this.#current++;
       this.#written = 0;
       this.#title();
     }
-    if (this.#current < this.#count) this.#flush();
+    if (this.#current < this.#jobs.length) this.#flush();
   }
 
   #title(): void {
-    if (this.#count > 1 && this.#current < this.#count) {
-      this.#output.text(`${this.#current > 0 ? "\n" : ""}[sample ${this.#current}]\n`);
-    }
+    const job = this.#jobs[this.#current];
+    if (this.#jobs.length === 1 || !job) return;
+    const prompt = job.prompt === null ? "" : ` ${shortened(job.prompt)}`;
+    this.#output.text(`${this.#current > 0 ? "\n" : ""}[sample ${this.#current}]${prompt}\n`);
   }
 
   #flush(): void {
@@ -94,4 +98,12 @@ class Screen {
     this.#output.text(text.slice(this.#written));
     this.#written = text.length;
   }
+}
+
+/** The beginning of a prompt, for a title. */
+function shortened(prompt: string): string {
+  const characters = [...prompt.replace(/\s+/gu, " ").trim()];
+  return characters.length <= TITLE_LENGTH
+    ? characters.join("")
+    : `${characters.slice(0, TITLE_LENGTH - 1).join("")}…`;
 }

@@ -8,9 +8,10 @@ import {
 import { defaultHome } from "../engine/store/layout.ts";
 import { openStore } from "../engine/store/store.ts";
 import { showEvents } from "./events.ts";
+import { recordOf } from "./output.ts";
 import type { CommandContext } from "./program.ts";
 import { formatBytes } from "../engine/format_bytes.ts";
-import { renderTable } from "./table.ts";
+import { formatCount, renderTable } from "./table.ts";
 
 /** Inspects a model. */
 export async function inspectCommand(
@@ -27,28 +28,34 @@ export async function inspectCommand(
     signal,
   });
   const description = await describeModel(source);
-  output.record({ type: "model", ...description });
+  output.record(recordOf("model", description));
   output.text(`${describeText(description)}\n`);
 }
+
+const FILES: Record<ModelDescription["source"], string> = {
+  gguf: "GGUF",
+  onnx: "ONNX export",
+  safetensors: "safetensors",
+};
 
 /** The description for people; layers that are alike are one line. */
 export function describeText(model: ModelDescription): string {
   const { config } = model;
   const facts: [string, string][] = [
     ["model", model.name],
-    ["file", model.source],
+    ["file", FILES[model.source]],
     ["licence", model.license ?? "not stated"],
     ["architecture", config.architecture],
     ["layers", `${config.layers}`],
     [
       "width",
-      `${config.hidden}, ${
+      `${config.hidden}; ${
         config.heads || "?"
-      } heads, ${config.kvHeads} KV heads of ${config.headDim}`,
+      } heads, ${config.kvHeads} for keys and values, of ${config.headDim}`,
     ],
-    ["vocabulary", `${config.vocab}`],
-    ["context", `${config.context}`],
-    ["parameters", `${(model.parameters / 1e6).toFixed(1)} million`],
+    ["vocabulary", `${config.vocab} tokens`],
+    ["context", `${config.context} tokens`],
+    ["parameters", formatCount(model.parameters)],
     ["weights", model.dtypes.join(", ")],
     ["size", formatBytes(model.bytes)],
     ["KV cache", `${formatBytes(model.kvBytesPerToken)} a token`],
@@ -57,8 +64,8 @@ export function describeText(model: ModelDescription): string {
   const rows = groups(model.blocks).map(({ names, block }) => [
     names,
     formatBytes(block.bytes),
-    `${(block.parameters / 1e6).toFixed(2)} M`,
-    block.dtypes.join(", "),
+    formatCount(block.parameters),
+    block.dtypes.join(", ") || "-",
   ]);
   return [
     ...facts.map(([name, value]) => `${name.padEnd(width)}  ${value}`),

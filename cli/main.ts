@@ -4,33 +4,34 @@
  */
 import { CommanderError } from "@commander-js/extra-typings";
 import { MdiError, messageOf } from "../wasm/error.ts";
-import { errorCode, EXIT_INTERNAL, EXIT_OK, EXIT_USAGE, exitStatus } from "./exit.ts";
-import { Output } from "./output.ts";
+import { errorCode, EXIT_OK, EXIT_USAGE, exitStatus } from "./exit.ts";
+import { Output, outputOptionsOf } from "./output.ts";
 import { createProgram } from "./program.ts";
+import { usageMessage } from "./usage.ts";
 
 /** How long a command may take to end after a signal. */
 const GRACE_MS = 3000;
 
-let output = new Output({ json: Deno.args.includes("--json"), quiet: false, log: "text" });
-let signalStatus: number | undefined;
+let output = new Output(outputOptionsOf(Deno.args));
+/** The status of whoever ended the command from outside. */
+let endedStatus: number | undefined;
 
 const program = createProgram(async (options, run) => {
-  output = new Output({
-    json: options.json ?? false,
-    quiet: options.quiet ?? false,
-    log: options.log === "json" ? "json" : "text",
-  });
   const ending = new AbortController();
-  let onInterrupt: (() => boolean) | undefined;
-  const end = (name: string, status: number) => {
-    if (name === "SIGINT" && onInterrupt?.()) return;
-    if (signalStatus !== undefined) Deno.exit(status); // asked twice
-    signalStatus = status;
-    ending.abort(new MdiError("cancelled", `Ended by ${name}`));
+  const end = (why: string, status: number) => {
+    endedStatus = status;
+    ending.abort(new MdiError("cancelled", `Ended by ${why}`));
     Deno.unrefTimer(setTimeout(() => Deno.exit(status), GRACE_MS));
   };
-  const interrupt = () => end("SIGINT", 130);
-  const terminate = () => end("SIGTERM", 143);
+  output = new Output({ ...options, onClosed: () => end("its reader", EXIT_OK) });
+  let onInterrupt: (() => boolean) | undefined;
+  const signalled = (name: string, status: number) => {
+    if (name === "SIGINT" && onInterrupt?.()) return;
+    if (endedStatus !== undefined) Deno.exit(status); // asked twice
+    end(name, status);
+  };
+  const interrupt = () => signalled("SIGINT", 130);
+  const terminate = () => signalled("SIGTERM", 143);
   Deno.addSignalListener("SIGINT", interrupt);
   Deno.addSignalListener("SIGTERM", terminate);
   try {
@@ -45,23 +46,23 @@ const program = createProgram(async (options, run) => {
     Deno.removeSignalListener("SIGINT", interrupt);
     Deno.removeSignalListener("SIGTERM", terminate);
   }
-});
+}, output.options);
 
 async function main(): Promise<number> {
   try {
     await program.parseAsync(Deno.args, { from: "user" });
-    return signalStatus ?? EXIT_OK;
+    return endedStatus ?? EXIT_OK;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
-    if (signalStatus !== undefined) return signalStatus;
-    const status = exitStatus(error);
-    const code = errorCode(error);
-    output.record({ type: "error", code, message: messageOf(error) });
-    output.error(messageOf(error), { code });
-    if (status === EXIT_INTERNAL && error instanceof Error && error.stack) {
-      output.error(error.stack);
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return EXIT_OK;
+      output.error(usageMessage(error), { code: "usage" });
+      return EXIT_USAGE;
     }
-    return status;
+    if (endedStatus !== undefined) return endedStatus;
+    const code = errorCode(error);
+    const stack = code === "internal" && error instanceof Error && error.stack;
+    output.error(stack || messageOf(error), { code });
+    return exitStatus(error);
   }
 }
 

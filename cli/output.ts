@@ -1,4 +1,5 @@
 /** The only place that writes: people's text, or JSON records for programs; logs on standard error. */
+import { MdiError, messageOf } from "../wasm/error.ts";
 import type { ProgressSink } from "./progress.ts";
 
 /** How to write. */
@@ -9,13 +10,18 @@ export interface OutputOptions {
   quiet: boolean;
   /** Form of the log lines. */
   log: "text" | "json";
+  /** Told once when nobody reads standard output any more, as after `| head -1`. */
+  onClosed?: () => void;
 }
 
 const encoder = new TextEncoder();
 
 /** Standard output and standard error of one command. */
 export class Output {
+  /** How it writes. */
   readonly options: OutputOptions;
+  #closed = false;
+  #progress: ProgressSink | undefined;
 
   /** Makes an output. */
   constructor(options: OutputOptions) {
@@ -24,12 +30,12 @@ export class Output {
 
   /** Writes results for people; nothing with --json. */
   text(text: string): void {
-    if (!this.options.json) writeAll(Deno.stdout, text);
+    if (!this.options.json) this.#out(Deno.stdout.isTerminal() ? printable(text) : text);
   }
 
   /** Writes a record for programs; nothing without --json. */
   record(record: Record<string, unknown>): void {
-    if (this.options.json) writeAll(Deno.stdout, `${JSON.stringify(record)}\n`);
+    if (this.options.json) this.#out(`${JSON.stringify(record)}\n`);
   }
 
   /** Writes one event on standard error. */
@@ -37,37 +43,111 @@ export class Output {
     if (!this.options.quiet) this.#line("info", message, fields);
   }
 
-  /** Writes an error on standard error. */
-  error(message: string, fields: Record<string, unknown> = {}): void {
-    this.#line("error", message, fields);
-  }
-
-  #line(level: string, message: string, fields: Record<string, unknown>): void {
-    writeAll(
-      Deno.stderr,
-      this.options.log === "json"
-        ? `${JSON.stringify({ time: new Date().toISOString(), level, message, ...fields })}\n`
-        : `${level === "error" ? "mdi: error: " : ""}${message}\n`,
-    );
+  /** Writes an error: a record on standard output with --json, and a line on standard error. */
+  error(message: string, fields: Record<string, unknown> & { code: string }): void {
+    const safe = withoutTokens(message);
+    try {
+      this.record({ type: "error", code: fields.code, message: safe });
+    } catch {
+      // Standard output is what failed; standard error still tells.
+    }
+    this.#line("error", safe, fields);
   }
 
   /** Where progress lines go. */
   progress(): ProgressSink {
     const silent = this.options.quiet || this.options.log === "json";
-    return {
+    return this.#progress ??= {
       terminal: Deno.stderr.isTerminal(),
-      write: (text) => silent ? undefined : writeAll(Deno.stderr, text),
+      columns,
+      write: (text) => silent ? undefined : writeErr(text),
       now: () => performance.now(),
     };
   }
+
+  #line(level: "info" | "error", message: string, fields: Record<string, unknown>): void {
+    const line = withoutTokens(message);
+    if (this.options.log === "json") {
+      const time = new Date().toISOString();
+      writeErr(`${JSON.stringify({ time, level, message: line, ...fields })}\n`);
+    } else {
+      writeErr(`${level === "error" ? "mdi: error: " : ""}${printable(line)}\n`);
+    }
+  }
+
+  #out(text: string): void {
+    if (this.#closed) return;
+    try {
+      writeAll(Deno.stdout, text);
+    } catch (cause) {
+      this.#closed = true;
+      if (!(cause instanceof Deno.errors.BrokenPipe)) {
+        throw new MdiError(
+          "disk",
+          `Cannot write to standard output: ${messageOf(cause)}; free space where it goes`,
+          { cause },
+        );
+      }
+      this.options.onClosed?.();
+    }
+  }
 }
 
-/** A closed pipe is the reader's way to say that it has enough. */
+/** An object of a program as a record: the names of its fields in the form that all records have. */
+export function recordOf(type: string, value: object): Record<string, unknown> {
+  return { type, ...snakeCased(value) as Record<string, unknown> };
+}
+
+function snakeCased(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(snakeCased);
+  if (value === null || typeof value !== "object" || value instanceof Date) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, each]) => [
+      key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+      snakeCased(each),
+    ]),
+  );
+}
+
+/** What a terminal may be given: a model's text, or a name from a file, must not steer it. */
+export function printable(text: string): string {
+  // deno-lint-ignore no-control-regex
+  return text.replaceAll("\r", "").replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, "\ufffd");
+}
+
+/** Takes out what looks like a ring's token, however it came into a message. */
+export function withoutTokens(text: string): string {
+  return text.replace(/m[d][il1]1-?(?:[0-9a-z]{2,}-?){2,}/gi, "mdi1-…");
+}
+
+/** The --json, --quiet and --log of arguments that may be wrong in other places. */
+export function outputOptionsOf(args: readonly string[]): OutputOptions {
+  const log = args.includes("--log=json") || args[args.indexOf("--log") + 1] === "json";
+  return {
+    json: args.includes("--json"),
+    quiet: args.includes("--quiet"),
+    log: log && args.some((arg) => arg.startsWith("--log")) ? "json" : "text",
+  };
+}
+
+function columns(): number {
+  try {
+    return Deno.consoleSize().columns || 80;
+  } catch {
+    return 80; // no terminal
+  }
+}
+
+/** Standard error is for people who watch; where nobody does, work goes on. */
+function writeErr(text: string): void {
+  try {
+    writeAll(Deno.stderr, text);
+  } catch {
+    // Closed, or on a full disk: there is no other place to say so.
+  }
+}
+
 function writeAll(stream: { writeSync(bytes: Uint8Array): number }, text: string): void {
   const bytes = encoder.encode(text);
-  try {
-    for (let at = 0; at < bytes.length;) at += stream.writeSync(bytes.subarray(at));
-  } catch (error) {
-    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
-  }
+  for (let at = 0; at < bytes.length;) at += stream.writeSync(bytes.subarray(at));
 }

@@ -1,6 +1,9 @@
 /** Prompts as people give them: text, "-" for standard input, "@file". */
 import { messageOf } from "../wasm/error.ts";
 
+/** Whether standard input was a prompt already. */
+let inputRead = false;
+
 /** More than this is no prompt of any model that mdi runs. */
 const MAX_PROMPT_BYTES = 64 * 2 ** 20;
 
@@ -10,6 +13,10 @@ const MAX_PROMPT_BYTES = 64 * 2 ** 20;
  */
 export async function readPrompt(argument: string): Promise<string> {
   if (argument === "-") {
+    if (inputRead) {
+      throw new RangeError('Cannot read standard input twice: give "-" once');
+    }
+    inputRead = true;
     return checked(await readAll(Deno.stdin.readable, "standard input"), "standard input");
   }
   if (!argument.startsWith("@")) {
@@ -19,13 +26,19 @@ export async function readPrompt(argument: string): Promise<string> {
     return argument;
   }
   const path = argument.slice(1);
-  let file: Deno.FsFile;
+  const what = `file "${path}"`;
   try {
-    file = await Deno.open(path);
+    const file = await Deno.open(path);
+    return checked(await readAll(file.readable, what), what);
   } catch (cause) {
-    throw new RangeError(`Cannot read the prompt file "${path}": ${messageOf(cause)}`, { cause });
+    if (cause instanceof RangeError) throw cause;
+    throw new RangeError(
+      `Cannot read the prompt file "${path}": ${
+        messageOf(cause)
+      }; a prompt that begins with @ can come from standard input, as --prompt -`,
+      { cause },
+    );
   }
-  return checked(await readAll(file.readable, `file "${path}"`), `file "${path}"`);
 }
 
 async function readAll(stream: ReadableStream<Uint8Array>, what: string): Promise<Uint8Array> {
@@ -35,7 +48,7 @@ async function readAll(stream: ReadableStream<Uint8Array>, what: string): Promis
     length += chunk.length;
     if (length > MAX_PROMPT_BYTES) {
       throw new RangeError(
-        `Cannot use a prompt of more than ${MAX_PROMPT_BYTES} bytes from ${what}`,
+        `Cannot use the prompt from ${what}: it has more than ${MAX_PROMPT_BYTES} bytes; shorten it`,
       );
     }
     chunks.push(chunk);
@@ -54,7 +67,10 @@ function checked(bytes: Uint8Array, what: string): string {
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (cause) {
-    throw new RangeError(`Cannot use the prompt from ${what}: it is not UTF-8 text`, { cause });
+    throw new RangeError(
+      `Cannot use the prompt from ${what}: it is not UTF-8 text; convert it, for example with iconv`,
+      { cause },
+    );
   }
   // The newline that ends a file or a pipe is not part of the prompt.
   text = text.replace(/\r?\n$/, "");
@@ -69,12 +85,16 @@ function checked(bytes: Uint8Array, what: string): string {
  * @throws {RangeError}
  */
 export function parseIds(text: string): number[] {
-  const ids = text.split(",").map((part) => /^\s*\d+\s*$/.test(part) ? Number(part) : NaN);
-  const bad = ids.findIndex((id) => !Number.isInteger(id) || id >= 2 ** 31);
-  if (bad >= 0) {
-    throw new RangeError(
-      `Cannot use the prompt ids "${text}": "${text.split(",")[bad]}" is not a token id`,
-    );
-  }
-  return ids;
+  const parts = text.split(",");
+  const bad = parts.find((part) => !/^\s*\d{1,10}\s*$/.test(part) || Number(part) >= 2 ** 31);
+  if (bad === undefined) return parts.map(Number);
+  throw new RangeError(
+    `Cannot use the prompt ids "${shortened(text)}": "${
+      shortened(bad)
+    }" is not a token id; give whole numbers, like 1,2,3`,
+  );
+}
+
+function shortened(text: string): string {
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
 }

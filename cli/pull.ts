@@ -6,12 +6,12 @@ import { showEvents } from "./events.ts";
 import type { CommandContext } from "./program.ts";
 import { formatBytes } from "../engine/format_bytes.ts";
 
-/** Pulls a model. */
+/** Pulls a model; returns the bytes that came over the network. */
 export async function pullCommand(
   model: string | undefined,
-  options: { dtype?: string; storeLimit?: number },
+  options: { dtype?: string; tokenizer?: string; storeLimit?: number },
   { output, signal }: CommandContext,
-): Promise<void> {
+): Promise<number> {
   const store = await openStore(defaultHome(), { limitBytes: options.storeLimit ?? null });
   await using pin = await store.pin();
   using events = showEvents(output);
@@ -19,6 +19,7 @@ export async function pullCommand(
     store,
     pin,
     dtype: options.dtype,
+    tokenizerDir: options.tokenizer,
     signal,
     onEvent: events.show,
   });
@@ -38,4 +39,5 @@ export async function pullCommand(
       license ?? "not stated"
     }; ${formatBytes(files.downloadedBytes)} downloaded\n`,
   );
+  return files.downloadedBytes;
 }

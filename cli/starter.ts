@@ -7,17 +7,23 @@ import { nodeOptions } from "./node_options.ts";
 import type { CommandContext, RootOptions } from "./program.ts";
 import { parseIds, readPrompt } from "./prompts.ts";
 import { showEvents } from "./events.ts";
+import type { Summary } from "../rpc/summary.ts";
 import { summaryRecord, summaryText } from "./summary.ts";
 
-/** Runs the prompts, or the chat, and shows the figures. */
-export async function starterCommand(options: RootOptions, context: CommandContext): Promise<void> {
+/** Runs the prompts, or the chat, and shows the figures; returns them where there were prompts. */
+export async function starterCommand(
+  options: RootOptions,
+  context: CommandContext,
+): Promise<Summary | undefined> {
   const { output, signal } = context;
   // Prompts are read first: a mistake there should not cost the loading of a model.
   const prompts = await readPrompts(options);
   const interactive = prompts.length === 0;
   if (interactive && (output.options.json || !Deno.stdin.isTerminal())) {
     throw new RangeError(
-      "Cannot chat without a terminal: give --prompt TEXT, or --prompt - to read one from standard input",
+      `Cannot chat ${
+        output.options.json ? "with --json" : "without a terminal"
+      }: give --prompt TEXT, or --prompt - to read one from standard input`,
     );
   }
   const jobs = prompts.flatMap((prompt) =>
@@ -27,13 +33,14 @@ export async function starterCommand(options: RootOptions, context: CommandConte
   await using ring = await loadRing(options, context);
   if (interactive) {
     await chatLoop(ring, generateOptions(options), options.system, context);
-    return;
+    return undefined;
   }
   await generateAll(ring, jobs, { ...generateOptions(options), signal }, output);
   const summary = await ring.summary();
   output.record(summaryRecord(summary));
   if (!output.options.quiet) output.text(`${summaryText(summary)}\n`);
   signal.throwIfAborted();
+  return summary;
 }
 
 async function loadRing(

@@ -4,6 +4,7 @@ import { removeModel } from "../engine/store/collect.ts";
 import { listStore, verifyStore } from "../engine/store/report.ts";
 import { openStore } from "../engine/store/store.ts";
 import { MdiError } from "../wasm/error.ts";
+import { recordOf } from "./output.ts";
 import { startProgress } from "./progress.ts";
 import type { CommandContext } from "./program.ts";
 import { formatBytes } from "../engine/format_bytes.ts";
@@ -13,7 +14,7 @@ import { renderTable } from "./table.ts";
 export async function storeListCommand({ output }: CommandContext): Promise<void> {
   const store = await openStore(defaultHome());
   const list = await listStore(store.layout);
-  output.record({ type: "store", ...list });
+  output.record(recordOf("store", list));
   const rows = [
     ...list.models.map((model) => [
       model.name,
@@ -32,7 +33,8 @@ export async function storeListCommand({ output }: CommandContext): Promise<void
       model.inUse ? "yes" : "no",
     ]),
   ];
-  if (rows.length > 0) {
+  if (rows.length === 0) output.text('Nothing is stored yet; "mdi pull" fetches a model.\n');
+  else {
     output.text(
       `${renderTable(["model", "what", "size", "licence", "last used", "in use"], rows)}\n\n`,
     );
@@ -55,19 +57,20 @@ export async function storeVerifyCommand({ output, signal }: CommandContext): Pr
     onProgress: ({ checkedBytes, totalBytes }) => progress.update(checkedBytes, totalBytes),
   });
   progress.end();
-  output.record({ type: "verify", ...report });
+  output.record(recordOf("verify", report));
   for (const { path, reason, models } of report.damaged) {
     output.text(
       `removed ${path}: ${reason}${models.length > 0 ? `; needed by ${models.join(", ")}` : ""}\n`,
     );
   }
-  output.text(
-    `${report.files} files, ${formatBytes(report.bytes)}, ${report.damaged.length} damaged\n`,
-  );
+  const damaged = report.damaged.length === 0 ? "all whole" : `${report.damaged.length} damaged`;
+  output.text(`${report.files} files, ${formatBytes(report.bytes)}: ${damaged}\n`);
   if (report.damaged.length > 0) {
     throw new MdiError(
       "model_corrupt",
-      `Found ${report.damaged.length} damaged files and removed them; they are cut or fetched again when they are needed`,
+      `Found ${report.damaged.length} damaged ${
+        report.damaged.length === 1 ? "file" : "files"
+      }: removed, and cut or fetched again when needed; if it goes on, the disk is failing`,
     );
   }
 }
@@ -76,7 +79,7 @@ export async function storeVerifyCommand({ output, signal }: CommandContext): Pr
 export async function storeRemoveCommand(model: string, { output }: CommandContext): Promise<void> {
   const store = await openStore(defaultHome());
   const removal = await removeModel(store.layout, model);
-  output.record({ type: "remove", ...removal });
+  output.record(recordOf("remove", removal));
   output.text(`removed ${model}: ${formatBytes(removal.bytes)} freed\n`);
 }
 

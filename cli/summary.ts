@@ -43,12 +43,11 @@ export function summaryText(summary: Summary): string {
     Math.round(timeToFirstTokenMs)
   } ms${seed === null ? "" : `; seed ${seed}`}`;
   const rows = summary.nodes.map((node) => [
-    node.name,
-    node.role,
+    `${node.name} (${node.role})`,
     formatLayers(node.layers),
     node.backend,
     formatShare(node.busyFraction),
-    `${node.computeMsPerToken.toFixed(1)} ms`,
+    node.computeMsPerToken.toFixed(1),
     formatBytes(node.weightBytes),
     formatBytes(node.kvBytes),
     formatBytes(node.rssBytes),
@@ -57,16 +56,15 @@ export function summaryText(summary: Summary): string {
   ]);
   const header = [
     "node",
-    "role",
     "layers",
     "backend",
     "busy",
-    "compute/token",
+    "ms/token",
     "weights",
     "KV",
     "memory",
     "sent/token",
-    "weights received",
+    "received",
   ];
   return `${first}\n\n${renderTable(header, rows)}`;
 }

@@ -19,6 +19,18 @@ export function renderTable(
   );
 }
 
+/** A number of things as people read it: "32.8 k", "134.5 M". */
+export function formatCount(count: number): string {
+  const units = ["", " k", " M", " B"];
+  let unit = 0;
+  let value = count;
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${unit === 0 ? value : value.toFixed(1)}${units[unit]}`;
+}
+
 /** A share as a percentage. */
 export function formatShare(share: number): string {
   return `${(100 * share).toFixed(0)} %`;

@@ -10,10 +10,12 @@ export async function tokenNewCommand(
 ): Promise<void> {
   const token = newToken();
   const path = await saveToken(defaultHome(), token, { force: options.force ?? false });
-  output.record({ type: "token", token, path });
+  output.record({ type: "new_token", token, path });
   output.text(`${token}\n`);
-  output.log(
-    `Kept in ${path}. On every other device type: export MDI_TOKEN=TOKEN, or put it in the same file there with mode 600.\n` +
-      "Whoever has it can join the ring, read what passes through it, and pose as any of its nodes.",
-  );
+  output.log(`
+Kept in ${path}, where mdi looks for it. Next, on every other device, paste it into the same file:
+  mkdir -p ~/.cache/mdi && (umask 077 && cat > ~/.cache/mdi/token)    then the token, Enter, Ctrl-D
+or set MDI_TOKEN to it. Then type there:  mdi --secondary
+and here:  mdi --starter --peers HOST,HOST
+Keep it secret: whoever has it can join the ring, read what passes through it, and pose as any node.`);
 }

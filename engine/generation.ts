@@ -26,6 +26,8 @@ export interface GenerationResult {
   finishReason: FinishReason;
   /** Number of token ids that the prompt came to. */
   promptTokens: number;
+  /** How many of these the caches held from an earlier turn of the conversation. */
+  cachedTokens: number;
   /** Milliseconds from the submission to the first token; null where there was none. */
   firstTokenMs: number | null;
 }
@@ -113,7 +115,14 @@ export function startGeneration(
   signal?.addEventListener("abort", cancel, { once: true });
   const result = turn.result.then(({ finish, ids }) => {
     pieces.end();
-    return { text, ids, finishReason: finish, promptTokens: prompt.length, firstTokenMs };
+    return {
+      text,
+      ids,
+      finishReason: finish,
+      promptTokens: prompt.length,
+      cachedTokens: turn.cached,
+      firstTokenMs,
+    };
   }, (error) => {
     pieces.end(error);
     throw error;

@@ -2,10 +2,11 @@
 import { importModel } from "./model/import.ts";
 import { openModel } from "./model/open.ts";
 import { DTYPE_ORDER, type OnnxDtype } from "./model/onnx/model_files.ts";
-import type { Manifest, ModelSource } from "./model/types.ts";
+import type { Manifest, ModelSource, SamplingDefaults } from "./model/types.ts";
 import { type PulledFiles, pullModel } from "./pull/pull.ts";
 import type { Pin } from "./store/pin.ts";
 import type { Store } from "./store/store.ts";
+import { createTokenizer, type Tokenizer } from "./text/tokenizer.ts";
 
 /** What happens meanwhile. */
 export interface LoadModelEvent {
@@ -43,6 +44,10 @@ export interface LoadedModel {
   manifest: Manifest;
   /** Where its files came from. */
   files: PulledFiles;
+  /** How it is to be sampled from, where its makers say so. */
+  sampling: SamplingDefaults;
+  /** Its tokenizer and chat template. */
+  tokenizer: Tokenizer;
 }
 
 /**
@@ -57,6 +62,8 @@ export async function loadModel(
   const { store, pin, signal, onEvent = () => {} } = options;
   const files = await fetchModel(name, options);
   await using source = await openFiles(files, options);
+  // First, as it costs little: a tokenizer that cannot be used should not cost the cutting of a model.
+  const tokenizer = createTokenizer(source.text);
   const manifest = await importModel(source, store, {
     pin,
     // A name from the hub says more than the name of its file.
@@ -65,7 +72,7 @@ export async function loadModel(
     onProgress: ({ block, done, total }) =>
       onEvent({ type: "import", message: `cutting ${block}`, done, total }),
   });
-  return { manifest, files };
+  return { manifest, files, sampling: source.text.sampling, tokenizer };
 }
 
 /**

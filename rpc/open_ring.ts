@@ -9,7 +9,6 @@ import { createScheduler } from "../engine/ring/scheduler.ts";
 import { kvTokens } from "../engine/ring/kv_budget.ts";
 import type { Scheduler, SlotStay } from "../engine/ring/schedule.ts";
 import { openStore, type Store } from "../engine/store/store.ts";
-import { createTokenizer } from "../engine/text/tokenizer.ts";
 import { MdiError } from "../wasm/error.ts";
 import { type Address, parseAddress, requireDistinct } from "./address.ts";
 import { requireTokenBeyondLoopback } from "./admission.ts";
@@ -97,7 +96,7 @@ export async function openRing(options: RingOptions = {}): Promise<Ring> {
   const store = await openStore(node.home, { limitBytes: node.storeLimitBytes });
   const pin = owned.use(await store.pin());
   const peers = await connectPeers(addresses, node, wire, signal, owned);
-  const { manifest } = await loadModel(options.model, {
+  const { manifest, sampling, tokenizer } = await loadModel(options.model, {
     store,
     pin,
     dtype: options.dtype,
@@ -107,9 +106,6 @@ export async function openRing(options: RingOptions = {}): Promise<Ring> {
     onEvent: node.onEvent,
   });
   requireWire(wire, manifest);
-  const text = await store.text(manifest.textHash);
-  // Takes this thread for up to seconds on a small board, so before anyone relies on its answers.
-  const tokenizer = createTokenizer(text);
   const context = contextOf(options.context, manifest);
   const plan = planLayers(options.layers, manifest, node, peers);
   node.onEvent({ type: "plan", message: planText(plan) });
@@ -164,7 +160,7 @@ export async function openRing(options: RingOptions = {}): Promise<Ring> {
     manifest,
     plan,
     context,
-    defaults: text.sampling,
+    defaults: sampling,
     tokenizer,
     stage,
     driver,

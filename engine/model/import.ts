@@ -52,7 +52,7 @@ export async function importModel(
   return await store.exclusively(`import-${key}`, async () => {
     const known = await knownManifest(store, key, pin);
     const lost = known && await store.missing(known.blocks);
-    if (known && lost?.length === 0 && await store.has(known.textHash)) return known;
+    if (known && lost?.length === 0 && await store.intact(known.textHash)) return known;
     if (!known) {
       const bytes = source.files.reduce((sum, file) => sum + file.bytes, 0);
       await store.ensureRoom(bytes, `the blocks of ${name}`);

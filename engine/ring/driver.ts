@@ -71,6 +71,8 @@ export interface SubmitRequest extends TurnRequest {
 export interface Turn {
   /** The sample's id in the ring. */
   readonly sample: number;
+  /** Tokens of the prompt that the caches held already. */
+  readonly cached: number;
   /** Settles when it has ended; rejects where the ring fails. */
   readonly result: Promise<TurnResult>;
 }
@@ -200,7 +202,8 @@ export class RingDriver {
       if (event.type === "continue") this.#paused.set(sample.id, running);
       throw rejected;
     }
-    return { sample: sample.id, result: settle.promise };
+    const cached = event.type === "continue" ? event.length : 0;
+    return { sample: sample.id, cached, result: settle.promise };
   }
 
   /** Tells the scheduler and does what it answers. Returns the error of a rejected submit. */

@@ -1,6 +1,6 @@
 /** What the tests of the store and of import share. */
 import { createHash } from "node:crypto";
-import type { Manifest } from "../model/types.ts";
+import type { Manifest, ModelConfig } from "../model/types.ts";
 import { openStore, type Store, type StoreOptions } from "./store.ts";
 
 /** Runs a test with a store in a directory that is removed afterwards. */
@@ -32,6 +32,21 @@ export function sha256(bytes: Uint8Array | string): string {
   return createHash("sha256").update(bytes).digest("hex");
 }
 
+/** The shape of a decoder of one layer that nothing runs. */
+export const TINY_CONFIG: ModelConfig = {
+  architecture: "llama",
+  layers: 1,
+  hidden: 4,
+  heads: 1,
+  kvHeads: 1,
+  headDim: 4,
+  intermediate: 8,
+  vocab: 16,
+  context: 32,
+  bosToken: null,
+  eosTokens: [],
+};
+
 /** A manifest of one layer whose blocks are given by hash and size: embed, layer.0, head. */
 export function manifestOf(
   name: string,
@@ -44,19 +59,7 @@ export function manifestOf(
     name,
     source: "gguf",
     license: null,
-    config: {
-      architecture: "llama",
-      layers: 1,
-      hidden: 4,
-      heads: 1,
-      kvHeads: 1,
-      headDim: 4,
-      intermediate: 8,
-      vocab: 16,
-      context: 32,
-      bosToken: null,
-      eosTokens: [],
-    },
+    config: TINY_CONFIG,
     kvBytesPerTokenLayer: 32,
     edges: ["f32", "f32"],
     blocks: names.map((block, i) => ({

@@ -1,4 +1,5 @@
 /** A block on its way into the store. */
+import { markChecked } from "./integrity.ts";
 import { withLock } from "./lock.ts";
 import type { StoreLayout } from "./layout.ts";
 import type { Pin } from "./pin.ts";
@@ -20,6 +21,7 @@ export async function publish(receiver: Receiver, destination: Destination): Pro
   const hash = await receiver.seal();
   await withLock(layout.lock, async () => {
     await receiver.publish(path(hash));
+    await markChecked(path(hash));
     await pin?.addLocked(hash);
   });
   return hash;

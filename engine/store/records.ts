@@ -7,6 +7,7 @@ import { DTYPE_ORDER, type OnnxDtype } from "../model/onnx/model_files.ts";
 import type { Manifest } from "../model/types.ts";
 import { namesIn, statOf, writeAtomically } from "./disk.ts";
 import { isHash, type StoreLayout } from "./layout.ts";
+import { isSafePath } from "./safe_path.ts";
 
 /** Name of the record in each directory of `models/`. */
 const PULLED_FILE = "pulled.json";
@@ -141,16 +142,19 @@ export async function readPulled(
   for (const each of json.files) {
     const file = asObject(each);
     if (typeof file?.path !== "string" || typeof file.bytes !== "number") return undefined;
+    if (!isSafePath(file.path)) return undefined;
     const info = await statOf(join(layout.models, dir, file.path));
     if (info?.size !== file.bytes) return undefined;
     files.push({ path: file.path, bytes: file.bytes });
   }
+  const { entry = "" } = json;
+  if (typeof entry !== "string" || (entry !== "" && !isSafePath(entry))) return undefined;
   return {
     name: json.name,
     license: typeof json.license === "string" ? json.license : null,
     source: typeof json.source === "string" ? json.source : "",
     dtype: DTYPE_ORDER.find((dtype) => dtype === json.dtype) ?? null,
-    entry: typeof json.entry === "string" ? json.entry : "",
+    entry,
     files,
   };
 }

@@ -1,8 +1,8 @@
 /** What `mdi store list` and `mdi store verify` say. */
-import { createHash } from "node:crypto";
 import { join } from "node:path";
-import type { ModelSource } from "../model/types.ts";
+import type { ModelKind } from "../model/types.ts";
 import { freeBytes, onDisk, removeIfThere } from "./disk.ts";
+import { hashFile } from "./integrity.ts";
 import type { StoreLayout } from "./layout.ts";
 import { withLock } from "./lock.ts";
 import { manifestIds, manifestPath, readManifest } from "./records.ts";
@@ -15,7 +15,7 @@ export interface StoredModel {
   /** Its manifest's id. */
   id: string;
   /** What it was cut from. */
-  source: ModelSource["kind"];
+  source: ModelKind;
   /** Null where it is not known. */
   license: string | null;
   /** How many of its blocks are here, and how many it has. */
@@ -189,29 +189,4 @@ export async function verifyStore(
     }
     return { files: ids.length + blocks.size, bytes: totalBytes, damaged };
   });
-}
-
-/** The sha256 of a file in hex, read 1 MB at a time; undefined where there is none. */
-export async function hashFile(
-  path: string,
-  signal?: AbortSignal,
-  onBytes: (bytes: number) => void = () => {},
-): Promise<string | undefined> {
-  let file: Deno.FsFile;
-  try {
-    file = await Deno.open(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
-  using _ = file;
-  const hash = createHash("sha256");
-  const chunk = new Uint8Array(2 ** 20);
-  while (true) {
-    signal?.throwIfAborted();
-    const read = await file.read(chunk);
-    if (read === null) return hash.digest("hex");
-    hash.update(chunk.subarray(0, read));
-    onBytes(read);
-  }
 }

@@ -4,6 +4,7 @@ import { MdiError } from "../../wasm/error.ts";
 import type { BlockEntry, Manifest, TextAssets } from "../model/types.ts";
 import { BlockReceiver, type Destination, publish } from "./block_receiver.ts";
 import { onDisk, statOf, writeAtomically } from "./disk.ts";
+import { checkIntegrity } from "./integrity.ts";
 import { checkHash, layoutOf, STORE_VERSION, type StoreLayout } from "./layout.ts";
 import { withLock } from "./lock.ts";
 import { Pin } from "./pin.ts";
@@ -100,10 +101,21 @@ export class Store {
     return await this.size(hash) !== undefined;
   }
 
-  /** The blocks of a manifest that are not stored. */
+  /**
+   * Whether the file of that hash is stored and is what its hash says: a file that was changed since its
+   * hash was checked is hashed again, and removed where it is damaged.
+   */
+  async intact(hash: string): Promise<boolean> {
+    return await checkIntegrity(this.layout, this.path(hash), hash);
+  }
+
+  /** The blocks of a manifest that are not stored, those that turned out to be damaged among them. */
   async missing(blocks: readonly BlockEntry[]): Promise<BlockEntry[]> {
     const absent: BlockEntry[] = [];
-    for (const block of blocks) if (await this.size(block.hash) !== block.bytes) absent.push(block);
+    for (const block of blocks) {
+      const there = await this.size(block.hash) === block.bytes && await this.intact(block.hash);
+      if (!there) absent.push(block);
+    }
     return absent;
   }
 

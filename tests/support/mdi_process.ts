@@ -2,7 +2,8 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const MAIN = fileURLToPath(new URL("../../cli/main.ts", import.meta.url));
+/** mdi's entry. */
+export const MAIN = fileURLToPath(new URL("../../cli/main.ts", import.meta.url));
 
 /** One line of `--json` output. */
 export type JsonRecord = Record<string, unknown> & { type: string };
@@ -16,6 +17,10 @@ export interface StartOptions {
   stdin?: string | Uint8Array;
   /** A test's limit on the whole run in ms. Default 60,000. */
   timeoutMs?: number;
+  /** What Deno is told before the arguments. Default: `run` with all permissions and mdi's entry. */
+  deno?: readonly string[];
+  /** Whether it leads a process group of its own, as a terminal's command does. */
+  leadsGroup?: boolean;
 }
 
 /** How a process ended. */
@@ -42,7 +47,8 @@ export interface MdiProcess extends AsyncDisposable {
 export function startMdi(args: readonly string[], options: StartOptions): MdiProcess {
   const { MDI_TOKEN: _ours, ...environment } = Deno.env.toObject();
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--no-prompt", "--allow-all", MAIN, ...args],
+    args: [...options.deno ?? ["run", "--no-prompt", "--allow-all", MAIN], ...args],
+    detached: options.leadsGroup ?? false,
     env: { ...environment, NO_COLOR: "1", MDI_HOME: options.home, ...options.env },
     clearEnv: true,
     stdin: options.stdin === undefined ? "null" : "piped",

