@@ -1,4 +1,5 @@
 /** Models for programs: bring one to this device, or see what it is. */
+import { cancellable } from "./cancellable.ts";
 import { fetchModel, loadModel, type LoadModelEvent, openFiles } from "./load_model.ts";
 import { describeModel, type ModelDescription } from "./model/inspect.ts";
 import { defaultHome } from "./store/layout.ts";
@@ -40,9 +41,11 @@ export interface PulledModel {
  * @throws {MdiError} model_missing, model_corrupt, model_unsupported, disk, cancelled
  */
 export async function pullModel(model?: string, options: ModelOptions = {}): Promise<PulledModel> {
-  const store = await openStore(options.home ?? defaultHome());
-  await using pin = await store.pin();
-  const { manifest, files } = await loadModel(model, { ...loadOptions(options), store, pin });
+  const { manifest, files } = await cancellable("pull the model", options.signal, async () => {
+    const store = await openStore(options.home ?? defaultHome());
+    await using pin = await store.pin();
+    return await loadModel(model, { ...loadOptions(options), store, pin });
+  });
   return {
     name: manifest.name,
     license: manifest.license ?? files.license,
@@ -60,10 +63,12 @@ export async function inspectModel(
   model?: string,
   options: ModelOptions = {},
 ): Promise<ModelDescription> {
-  const store = await openStore(options.home ?? defaultHome());
-  const files = await fetchModel(model, { ...loadOptions(options), store });
-  await using source = await openFiles(files, loadOptions(options));
-  return await describeModel(source);
+  return await cancellable("inspect the model", options.signal, async () => {
+    const store = await openStore(options.home ?? defaultHome());
+    const files = await fetchModel(model, { ...loadOptions(options), store });
+    await using source = await openFiles(files, loadOptions(options));
+    return await describeModel(source);
+  });
 }
 
 function loadOptions(options: ModelOptions) {

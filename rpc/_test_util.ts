@@ -98,7 +98,7 @@ export function rawConnectionTo(server: NodeServer): RawConnection {
   const { host, port } = server.address;
   const socket = connect(port, host);
   const session = connectHttp2(`http://${host}:${port}`, { createConnection: () => socket });
-  const closed = new Promise<void>((resolve) => session.once("close", resolve));
+  const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
   socket.on("error", () => {});
   session.on("error", () => {});
   return {

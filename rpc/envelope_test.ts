@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import * as fc from "fast-check";
 import { MdiError } from "../wasm/error.ts";
-import { encodeEnvelope, type Envelope, EnvelopeDecoder } from "./envelope.ts";
+import { encodeEnvelope, type Envelope, ENVELOPE_BYTES, EnvelopeDecoder } from "./envelope.ts";
 
 Deno.test("EnvelopeDecoder gives the envelopes however the bytes are cut", () => {
   const message = fc.record({ flags: fc.nat(255), data: fc.uint8Array({ maxLength: 40 }) });
@@ -53,4 +53,27 @@ Deno.test("EnvelopeDecoder says when the bytes end inside an envelope", () => {
     assertEquals([...decoder.decode(encodeEnvelope(new Uint8Array(3)).subarray(0, length))], []);
     assert(decoder.partial);
   }
+});
+
+Deno.test("EnvelopeDecoder meets any bytes, cut anyhow, with envelopes or an MdiError", () => {
+  const limit = 64;
+  fc.assert(
+    fc.property(fc.array(fc.uint8Array({ maxLength: 100 }), { maxLength: 8 }), (chunks) => {
+      const decoder = new EnvelopeDecoder(limit);
+      const given = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+      let taken = 0;
+      try {
+        for (const chunk of chunks) {
+          for (const { data } of decoder.decode(chunk)) {
+            assert(data.length <= limit);
+            taken += ENVELOPE_BYTES + data.length;
+          }
+        }
+        assertEquals(decoder.partial, taken < given);
+      } catch (error) {
+        assert(error instanceof MdiError && error.code === "protocol", String(error));
+      }
+    }),
+    { numRuns: 1000 },
+  );
 });

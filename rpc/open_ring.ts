@@ -1,6 +1,7 @@
 /** From options to a ring that generates: peers, model, plan, layers, links, in this order. */
 import { loadWorkerStage } from "../wasm/worker_stage.ts";
 import type { Stage } from "../wasm/stage.ts";
+import { cancellable } from "../engine/cancellable.ts";
 import { loadModel } from "../engine/load_model.ts";
 import type { Manifest } from "../engine/model/types.ts";
 import type { Plan } from "../engine/plan/plan.ts";
@@ -80,7 +81,11 @@ export interface RingOptions extends NodeOptions {
  * @throws {MdiError} with a code that says why the ring cannot be made.
  * @throws {RangeError} where an option is not what it must be.
  */
-export async function openRing(options: RingOptions = {}): Promise<Ring> {
+export function openRing(options: RingOptions = {}): Promise<Ring> {
+  return cancellable("open the ring", options.signal, () => makeRing(options));
+}
+
+async function makeRing(options: RingOptions): Promise<Ring> {
   const node = await resolveNode(options);
   const addresses = resolvePeers(options.peers, node.listen);
   const { wire = "f32" } = options;

@@ -1,4 +1,5 @@
 /** A secondary: listens, serves one ring at a time, and hands out the blocks it has. */
+import { cancellable } from "../engine/cancellable.ts";
 import { openStore } from "../engine/store/store.ts";
 import { formatAddress } from "./address.ts";
 import { ControlService } from "./control_service.ts";
@@ -30,7 +31,11 @@ export interface MdiNode extends AsyncDisposable {
  * @throws {MdiError} address_in_use, refused_token, disk
  * @throws {RangeError} where an option is not what it must be.
  */
-export async function serveNode(options: ServeNodeOptions = {}): Promise<MdiNode> {
+export function serveNode(options: ServeNodeOptions = {}): Promise<MdiNode> {
+  return cancellable("serve", options.signal, () => startNode(options));
+}
+
+async function startNode(options: ServeNodeOptions): Promise<MdiNode> {
   const node = await resolveNode(options);
   const log = options.onLog ?? (() => {});
   const store = await openStore(node.home, { limitBytes: node.storeLimitBytes });

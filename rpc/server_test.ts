@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import * as http2 from "node:http2";
+import type { OutgoingHttpHeaders } from "node:http2";
 import * as net from "node:net";
 import * as tls from "node:tls";
 import { MdiError } from "../wasm/error.ts";
@@ -9,6 +9,7 @@ import {
   hello,
   openDescriptors,
   pause,
+  rawConnectionTo,
   ringWithExpiredMember,
   serveTest,
   sessionTo,
@@ -46,23 +47,16 @@ async function turnedAway(
 /** One HTTP/2 request with any headers; the status, or why there is none. */
 async function rawRequest(
   server: NodeServer,
-  headers: http2.OutgoingHttpHeaders,
+  headers: OutgoingHttpHeaders,
 ): Promise<number | string> {
-  const session = http2.connect(`http://${LOCAL}:${server.address.port}`);
-  const closed = new Promise((resolve) => session.once("close", resolve));
-  session.on("error", () => {});
-  try {
-    return await new Promise((resolve) => {
-      const stream = session.request(headers);
-      stream.on("response", (response) => resolve(response[":status"]!));
-      stream.on("error", (error: Error) => resolve(error.message));
-      stream.on("close", () => resolve("closed"));
-      stream.end();
-    });
-  } finally {
-    session.destroy();
-    await closed;
-  }
+  await using connection = rawConnectionTo(server);
+  return await new Promise((resolve) => {
+    const stream = connection.session.request(headers);
+    stream.on("response", (response) => resolve(response[":status"]!));
+    stream.on("error", (error: Error) => resolve(error.message));
+    stream.on("close", () => resolve("closed"));
+    stream.end();
+  });
 }
 
 Deno.test("serve() admits a member and knows its name", async () => {
@@ -191,8 +185,7 @@ Deno.test("serve() takes POST and protobuf only, and malformed requests end alon
     ":path": "/mdi.v1.Control/Hello",
     "content-type": "application/proto",
   };
-  const status = (headers: http2.OutgoingHttpHeaders) =>
-    rawRequest(test.server, { ...ok, ...headers });
+  const status = (headers: OutgoingHttpHeaders) => rawRequest(test.server, { ...ok, ...headers });
   assertEquals(await status({}), 200);
   assertEquals(await status({ "content-type": "application/json" }), 415);
   assertEquals(await status({ "content-type": "application/connect+json" }), 415);

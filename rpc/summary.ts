@@ -2,20 +2,27 @@
 
 /** One node in a {@linkcode Summary}. Per-token figures are per generated token. */
 export interface NodeSummary {
+  /** How messages name the node. */
   name: string;
+  /** Whether it runs the ring or serves in it. */
   role: "starter" | "secondary";
   /** First and last layer, inclusive and counted from 0; null where it holds none. */
   layers: readonly [number, number] | null;
+  /** What computed: "ort". */
   backend: string;
+  /** Threads that computed. */
   threads: number;
   /** Compute time over the run's seconds. */
   busyFraction: number;
+  /** Milliseconds of computing. */
   computeMsPerToken: number;
+  /** Bytes written to sockets. */
   bytesSentPerToken: number;
   /** Resident, in the form computed with. */
   weightBytes: number;
   /** KV caches at their largest. */
   kvBytes: number;
+  /** Resident memory of the process, when the summary was made. */
   rssBytes: number;
   /** Weights received when the ring was made; 0 where the node had them. */
   weightBytesReceived: number;
@@ -23,24 +30,31 @@ export interface NodeSummary {
 
 /** A run's figures. */
 export interface Summary {
+  /** The model's name. */
   model: string;
+  /** Samples that entered; a turn of a chat counts as one. */
   samples: number;
   /** Generated tokens. */
   tokens: number;
   /** From the first prompt's entry to the last token. */
   seconds: number;
+  /** {@linkcode Summary.tokens} over {@linkcode Summary.seconds}; 0 before the first token. */
   tokensPerSecond: number;
+  /** Prompt tokens over the time in which a sample waited for its first token. */
   promptTokensPerSecond: number;
   /** Of the first sample, from its entry. */
   timeToFirstTokenMs: number;
   /** The seed that was used; null where nothing was drawn. */
   seed: bigint | null;
+  /** In the ring's order; the first is the starter. */
   nodes: NodeSummary[];
 }
 
 /** Counts what generations do, on one clock. */
 export class RunCounter {
+  /** Samples that entered. */
   samples = 0;
+  /** Tokens that were drawn. */
   tokens = 0;
   #promptTokens = 0;
   #started: number | undefined;
