@@ -9,7 +9,7 @@ import { readBlockHeader, tensorLocation } from "../../wasm/block.ts";
 import { MdiError } from "../../wasm/error.ts";
 import { removeModel } from "../store/collect.ts";
 import { namesIn } from "../store/disk.ts";
-import { noise, withStore } from "../store/_test_util.ts";
+import { noise, TINY_CONFIG, withStore } from "../store/_test_util.ts";
 import { blockNames } from "./manifest.ts";
 import { importModel, manifestTotals } from "./import.ts";
 import type { BlockRecipe, ModelSource, TensorData } from "./types.ts";
@@ -19,19 +19,7 @@ class TinySource implements ModelSource {
   readonly kind = "gguf";
   readonly name = "tiny";
   readonly license = "mit";
-  readonly config = {
-    architecture: "llama",
-    layers: 2,
-    hidden: 4,
-    heads: 1,
-    kvHeads: 1,
-    headDim: 4,
-    intermediate: 8,
-    vocab: 16,
-    context: 32,
-    bosToken: null,
-    eosTokens: [2],
-  };
+  readonly config = { ...TINY_CONFIG, layers: 2 };
   readonly text = { tokenizer: { version: "1.0" }, tokenizerConfig: {}, sampling: {} };
   readonly kvBytesPerTokenLayer = 32;
   readonly edges: ("f32" | "f16x2")[] = ["f32", "f32", "f32"];

@@ -6,7 +6,7 @@ import { openGguf } from "./gguf/source.ts";
 import type { OnnxDtype } from "./onnx/model_files.ts";
 import { openOnnxModel } from "./onnx/open_onnx_model.ts";
 import { openSafetensors } from "./safetensors/source.ts";
-import type { ModelSource } from "./types.ts";
+import type { ModelKind, ModelSource } from "./types.ts";
 
 /** How a model is opened. */
 export interface OpenModelOptions {
@@ -56,7 +56,7 @@ export async function openModel(
 }
 
 interface Found {
-  kind: ModelSource["kind"];
+  kind: ModelKind;
   path: string;
 }
 

@@ -48,10 +48,15 @@ export type RopeScaling =
 
 /** Sampling defaults that the model's generation config gives. */
 export interface SamplingDefaults {
+  /** Logits are divided by it. */
   temperature?: number;
+  /** Keep this many of the largest logits; 0 keeps all. */
   topK?: number;
+  /** Keep the smallest set of tokens with at least this mass. */
   topP?: number;
+  /** Keep tokens at least this many times as probable as the most probable one. */
   minP?: number;
+  /** Logits of tokens already there are divided by it (negative ones multiplied). */
   repetitionPenalty?: number;
   /** False where the model asks for greedy decoding. */
   doSample?: boolean;
@@ -100,15 +105,20 @@ export interface BlockRecipe {
 /** How a row of 4·d_model bytes on the edge above a layer is to be read; see wasm/block.ts. */
 export type EdgeKind = "f32" | "f16x2";
 
+/** The kinds of file that a model is read from. */
+export type ModelKind = "gguf" | "onnx" | "safetensors";
+
 /** A model file or directory opened for import. Reads by range; holds no weights. */
 export interface ModelSource extends AsyncDisposable {
   /** What it was read from. */
-  readonly kind: "gguf" | "onnx" | "safetensors";
+  readonly kind: ModelKind;
   /** A short name for people: the directory's or file's. */
   readonly name: string;
   /** SPDX id or name of the licence as the files state it; null where they do not. */
   readonly license: string | null;
+  /** The shape of the decoder. */
   readonly config: ModelConfig;
+  /** What turns text into ids and back. */
   readonly text: TextAssets;
   /** Bytes of KV cache for one token in one layer. */
   readonly kvBytesPerTokenLayer: number;
@@ -122,11 +132,15 @@ export interface ModelSource extends AsyncDisposable {
 
 /** One block in a manifest. */
 export interface BlockEntry {
+  /** "shared", "embed", "layer.0" …, "head". */
   name: string;
   /** sha256 of the block file, lower-case hex. */
   hash: string;
+  /** Bytes of the block file. */
   bytes: number;
+  /** Number of weights in it (elements, not bytes). */
   parameters: number;
+  /** Names of the weight formats in it. */
   dtypes: string[];
   /** Names of other blocks whose data it refers to. */
   requires: string[];
@@ -134,13 +148,21 @@ export interface BlockEntry {
 
 /** The list of a model's blocks: all that the nodes of a ring need to know of it. */
 export interface Manifest {
+  /** The manifest's own format. */
   version: 1;
+  /** A short name for people. */
   name: string;
-  source: ModelSource["kind"];
+  /** Which kind of file the model was read from. */
+  source: ModelKind;
+  /** SPDX id or name of the licence; null where the model does not state one. */
   license: string | null;
+  /** The shape of the decoder. */
   config: ModelConfig;
+  /** Bytes of KV cache for one token in one layer. */
   kvBytesPerTokenLayer: number;
+  /** Edge i is the input of layer i; edge `layers` is the input of head. */
   edges: EdgeKind[];
+  /** In their order: shared (where there is one), embed, layer.0 …, head. */
   blocks: BlockEntry[];
   /** sha256 of the stored JSON of {@linkcode TextAssets}; only the starter reads it. */
   textHash: string;

@@ -13,6 +13,8 @@ export interface GgufPreTokenizer {
   ignoreMerges: boolean;
   /** Whether a text starts with the beginning-of-sequence token where the file does not say. */
   addBos: boolean;
+  /** Whether a text is composed (NFC) first. llama.cpp leaves that out; the models' own tokenizers do it. */
+  composes: boolean;
 }
 
 const CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
@@ -49,7 +51,8 @@ const FAMILIES: readonly [
     { ignoreMerges: true, addBos: true },
   ],
   [["dbrx", "smaug-bpe", "glm4", "chatglm-bpe"], [cl100k("\\p{N}{1,3}")]],
-  [["qwen2", "deepseek-r1-qwen", "stablelm2", "megrez", "hunyuan"], [cl100k("\\p{N}")]],
+  [["qwen2"], [cl100k("\\p{N}")], { composes: true }],
+  [["deepseek-r1-qwen", "stablelm2", "megrez", "hunyuan"], [cl100k("\\p{N}")]],
   [
     ["smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"],
     ["\\p{N}", GPT2_PATTERN],
@@ -83,7 +86,13 @@ const FAMILIES: readonly [
 const BY_NAME = new Map(
   FAMILIES.flatMap(([names, patterns, flags]) =>
     names.map((name) =>
-      [name, { patterns, ignoreMerges: false, addBos: false, ...flags }] satisfies [
+      [name, {
+        patterns,
+        ignoreMerges: false,
+        addBos: false,
+        composes: false,
+        ...flags,
+      }] satisfies [
         string,
         GgufPreTokenizer,
       ]

@@ -65,7 +65,7 @@ function byteLevelBpe(vocabulary: Vocabulary): TextAssets {
   const byteLevel = { type: "ByteLevel", add_prefix_space: false, use_regex: false };
   return assemble(vocabulary, {
     addBos: pre.addBos,
-    normalizer: null,
+    normalizer: pre.composes ? { type: "NFC" } : null,
     preTokenizer: { type: "Sequence", pretokenizers: [...pre.patterns.map(splitBy), byteLevel] },
     decoder: byteLevel,
     model: { type: "BPE", vocab: idsOf(pieces), merges, ignore_merges: pre.ignoreMerges },

@@ -53,11 +53,9 @@ export async function writeBlocks(source: Blocks, directory: string): Promise<Bl
 /** A model as one stage. */
 export class LoadedSource implements AsyncDisposable {
   readonly stage: Stage;
-  readonly #vocab: number;
 
-  private constructor(stage: Stage, vocab: number) {
+  private constructor(stage: Stage) {
     this.stage = stage;
-    this.#vocab = vocab;
   }
 
   /** Writes, loads, and removes the files again. */
@@ -73,7 +71,7 @@ export class LoadedSource implements AsyncDisposable {
         vocab,
         memoryBytes: null,
       });
-      return new LoadedSource(stage, vocab);
+      return new LoadedSource(stage);
     } finally {
       await Deno.remove(directory, { recursive: true });
     }
@@ -82,41 +80,16 @@ export class LoadedSource implements AsyncDisposable {
   /** Logits [ids, vocab] of a prompt, computed in one chunk with a fresh cache. */
   async logits(ids: number[]): Promise<Float32Array> {
     this.stage.open(0, ids.length);
-    const rows = await this.#forward(ids, 0);
+    const rows = await this.stage.forward({
+      segments: [{ sample: 0, position: 0, rows: ids.length }],
+      ids: Int32Array.from(ids),
+    });
     const logits = await this.stage.logits(rows);
     this.stage.release(0);
     return logits;
   }
 
-  /** The likeliest `count` next tokens, one after another. */
-  async greedy(prompt: number[], count: number): Promise<number[]> {
-    this.stage.open(0, prompt.length + count);
-    const out: number[] = [];
-    let next = prompt;
-    for (let position = 0; out.length < count;) {
-      const rows = await this.#forward(next, position);
-      position += next.length;
-      const logits = await this.stage.logits(rows.slice(-rows.length / next.length));
-      next = [logits.indexOf(logits.reduce((a, b) => Math.max(a, b)))];
-      out.push(next[0]!);
-    }
-    this.stage.release(0);
-    return out;
-  }
-
-  /** Number of token ids. */
-  get vocab(): number {
-    return this.#vocab;
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stage[Symbol.asyncDispose]();
-  }
-
-  async #forward(ids: number[], position: number): Promise<Float32Array> {
-    return await this.stage.forward({
-      segments: [{ sample: 0, position, rows: ids.length }],
-      ids: Int32Array.from(ids),
-    });
   }
 }

@@ -10,12 +10,9 @@ import {
   OperatorSetIdProtoSchema,
   TensorProto_DataType,
   TensorProtoSchema,
-  TensorShapeProto_DimensionSchema,
-  TypeProtoSchema,
-  type ValueInfoProto,
-  ValueInfoProtoSchema,
 } from "../../../wasm/gen/onnx/onnx_pb.ts";
 import type { BlockRecipe, TensorData } from "../types.ts";
+import { valueInfo } from "../value_info.ts";
 
 /** An integer attribute is a bigint, a float attribute a number. */
 export type Attribute = bigint | number | string;
@@ -46,13 +43,13 @@ export class GraphBuilder {
 
   /** Declares an input; a dimension is a number or the name of one that varies. */
   input(name: string, type: ElementType, dims: (number | string)[]): string {
-    this.#graph.input.push(valueInfo(name, type, dims));
+    this.#graph.input.push(valueInfo(name, TensorProto_DataType[type], dims));
     return name;
   }
 
   /** Declares an output. */
   output(name: string, type: ElementType, dims: (number | string)[]): void {
-    this.#graph.output.push(valueInfo(name, type, dims));
+    this.#graph.output.push(valueInfo(name, TensorProto_DataType[type], dims));
   }
 
   /**
@@ -168,24 +165,5 @@ function attribute(name: string, value: Attribute): AttributeProto {
     name,
     type: AttributeProto_AttributeType.STRING,
     s: new TextEncoder().encode(value),
-  });
-}
-
-function valueInfo(name: string, type: ElementType, dims: (number | string)[]): ValueInfoProto {
-  const dim = dims.map((value) =>
-    create(TensorShapeProto_DimensionSchema, {
-      value: typeof value === "number"
-        ? { case: "dimValue", value: BigInt(value) }
-        : { case: "dimParam", value },
-    })
-  );
-  return create(ValueInfoProtoSchema, {
-    name,
-    type: create(TypeProtoSchema, {
-      value: {
-        case: "tensorType",
-        value: { elemType: TensorProto_DataType[type], shape: { dim } },
-      },
-    }),
   });
 }

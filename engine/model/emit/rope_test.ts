@@ -3,7 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import { fromBinary } from "@bufbuild/protobuf";
 import { ModelProtoSchema } from "../../../wasm/gen/onnx/onnx_pb.ts";
 import { tensorLocation } from "../../../wasm/block.ts";
-import { FIXTURES } from "./_oracle.ts";
+import { FIXTURES } from "./_fixtures.ts";
 import { readRange } from "./file_range.ts";
 import { inverseFrequencies, rotaryTable } from "./rope.ts";
 import type { RopeScaling, TensorData } from "../types.ts";

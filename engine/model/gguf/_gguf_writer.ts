@@ -9,21 +9,31 @@ export type TypedValue =
   | readonly [type: 9, element: number, values: readonly TypedValue[]]
   | readonly [type: 10 | 11, value: bigint];
 
-/** A tensor to write; `type` may be a number that mdi does not know. */
-export interface TensorToWrite {
+/** A tensor as a header tells of it; `type` may be a number that mdi does not know. */
+export interface TensorToDescribe {
   name: string;
   dims: number[];
   type: GgufType | number;
+  /** Bytes of its data. */
+  bytes: number;
+}
+
+/** A tensor to write. */
+export interface TensorToWrite extends Omit<TensorToDescribe, "bytes"> {
   data: Uint8Array;
 }
 
-/** The bytes of a GGUF file. */
-export function writeGguf(
+interface Format {
+  version?: number;
+  alignment?: number;
+}
+
+/** The bytes of a GGUF file before its data section. */
+export function writeGgufHeader(
   metadata: Record<string, TypedValue>,
-  tensors: TensorToWrite[],
-  options: { version?: number; alignment?: number } = {},
+  tensors: TensorToDescribe[],
+  { version = 3, alignment = 32 }: Format = {},
 ): Uint8Array<ArrayBuffer> {
-  const { version = 3, alignment = 32 } = options;
   const out = new ByteWriter();
   out.bytes(new TextEncoder().encode("GGUF"));
   out.u32(version);
@@ -35,19 +45,32 @@ export function writeGguf(
     out.value(value);
   }
   let offset = 0;
-  for (const { name, dims, type, data } of tensors) {
+  for (const { name, dims, type, bytes } of tensors) {
     out.string(name);
     out.u32(dims.length);
     for (const dim of dims) out.u64(BigInt(dim));
     out.u32(typeof type === "number" ? type : GGUF_TYPES[type].id);
     out.u64(BigInt(offset));
-    offset += Math.ceil(data.length / alignment) * alignment;
-  }
-  for (const { data } of tensors) {
-    out.pad(alignment);
-    out.bytes(data);
+    offset += Math.ceil(bytes / alignment) * alignment;
   }
   out.pad(alignment);
+  return out.finish();
+}
+
+/** The bytes of a GGUF file. */
+export function writeGguf(
+  metadata: Record<string, TypedValue>,
+  tensors: TensorToWrite[],
+  format: Format = {},
+): Uint8Array<ArrayBuffer> {
+  const { alignment = 32 } = format;
+  const described = tensors.map(({ data, ...tensor }) => ({ ...tensor, bytes: data.length }));
+  const out = new ByteWriter();
+  out.bytes(writeGgufHeader(metadata, described, format));
+  for (const { data } of tensors) {
+    out.bytes(data);
+    out.pad(alignment);
+  }
   return out.finish();
 }
 

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { dequantiseRow } from "../../../wasm/gguf/dequantise.ts";
 import { GGUF_TYPES, type GgufType, rowBytes } from "../../../wasm/gguf/types.ts";
-import { FIXTURES } from "../emit/_oracle.ts";
+import { FIXTURES } from "../emit/_fixtures.ts";
 import { type TensorToWrite, type TypedValue, writeGguf } from "./_gguf_writer.ts";
 import { type GgufValue, readGgufHeader } from "./reader.ts";
 
@@ -29,9 +29,8 @@ export class TinyGguf implements AsyncDisposable {
   /** Writes a model whose matrices have the types that `typeOf` says, from ggml's own blocks. */
   static async write(typeOf: TypeOf, options: TinyOptions = {}): Promise<TinyGguf> {
     const { architecture = "llama", metadata = {}, edit = (tensors) => tensors } = options;
-    const entries = Object.entries({ ...await baseMetadata(architecture), ...metadata })
-      .map(([key, value]) => [key.replace("$", architecture), value]);
-    const bytes = writeGguf(Object.fromEntries(entries), edit(baseTensors(typeOf)));
+    const entries = await tinyMetadata(architecture, metadata);
+    const bytes = writeGguf(entries, edit(baseTensors(typeOf)));
     const path = join(await Deno.makeTempDir(), "tiny.gguf");
     await Deno.writeFile(path, bytes);
     return new TinyGguf(path);
@@ -56,6 +55,16 @@ export function asF32(tensors: TensorToWrite[]): TensorToWrite[] {
 /** A vector of f32 as a tensor. */
 export function vector(name: string, values: Float32Array<ArrayBuffer>): TensorToWrite {
   return { name, dims: [values.length], type: "F32", data: new Uint8Array(values.buffer) };
+}
+
+/** The metadata of a {@linkcode TinyGguf}, changed as {@linkcode TinyOptions.metadata} says. */
+export async function tinyMetadata(
+  architecture: string,
+  changes: Record<string, TypedValue>,
+): Promise<Record<string, TypedValue>> {
+  const entries = Object.entries({ ...await baseMetadata(architecture), ...changes })
+    .map(([key, value]) => [key.replace("$", architecture), value]);
+  return Object.fromEntries(entries);
 }
 
 async function baseMetadata(architecture: string): Promise<Record<string, TypedValue>> {

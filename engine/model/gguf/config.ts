@@ -1,7 +1,7 @@
 /** From a GGUF file's metadata to the shape of its decoder. */
 import { MdiError } from "../../../wasm/error.ts";
 import {
-  HEAD_DIM_MULTIPLE,
+  headProblem,
   MAX_CONTEXT,
   MAX_HEAD_DIM,
   MAX_HEADS,
@@ -57,12 +57,8 @@ export function ggufConfig(
   const headDim = metadata.number("$.attention.key_length", widths) ?? hidden / heads;
   const valueDim = metadata.number("$.attention.value_length", widths) ?? headDim;
   const rotated = metadata.number("$.rope.dimension_count", widths) ?? headDim;
-  if (heads % kvHeads !== 0) {
-    throw unsupported(`${heads} query heads do not share ${kvHeads} key heads`);
-  }
-  if (headDim % HEAD_DIM_MULTIPLE !== 0) {
-    throw unsupported(`its heads are ${headDim} wide, not a multiple of ${HEAD_DIM_MULTIPLE}`);
-  }
+  const problem = headProblem(heads, kvHeads, headDim);
+  if (problem) throw unsupported(problem);
   if (valueDim !== headDim) {
     throw unsupported(`its keys are ${headDim} wide and its values ${valueDim}`);
   }

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { MdiError } from "../../../wasm/error.ts";
-import { FIXTURES } from "../emit/_oracle.ts";
+import { FIXTURES } from "../emit/_fixtures.ts";
 import { type TensorToWrite, type TypedValue, writeGguf } from "./_gguf_writer.ts";
 import { type GgufHeader, parseGgufHeader, readGgufHeader } from "./reader.ts";
 

@@ -112,7 +112,9 @@ class GraphReader {
         .finish(),
     );
     const model = this.#parse(() => fromBinary(ModelProtoSchema, joined(kept)));
-    model.graph!.initializer = this.#initializers;
+    // A field before it of the wrong wire type may have swallowed the graph.
+    if (!model.graph) throw new SyntaxError("its fields do not fit an ONNX model");
+    model.graph.initializer = this.#initializers;
     return { model, ranges: this.#ranges, externalFiles: this.#external.files };
   }
 

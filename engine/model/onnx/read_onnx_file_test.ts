@@ -131,6 +131,13 @@ Deno.test("readOnnxFile() refuses a length beyond the file without allocating it
   assertEquals(error.code, "model_corrupt");
 });
 
+Deno.test("readOnnxFile() refuses a field that swallows the graph", async () => {
+  // opset_import written as the varint 3, which a parser takes for the length of a message; then graph {}
+  const bytes = Uint8Array.from([0x40, 3, 0x3a, 1, 0]);
+  const error = await assertRejects(() => readBytes(bytes), MdiError);
+  assertEquals(error.code, "model_corrupt");
+});
+
 Deno.test("readOnnxFile() refuses external data outside of the model's directory or file", async (t) => {
   const root = await Deno.makeTempDir();
   const directory = join(root, "model");

@@ -8,8 +8,8 @@ import {
   type TensorProto,
   TensorProto_DataType as DataType,
   type ValueInfoProto,
-  ValueInfoProtoSchema,
 } from "../../../wasm/gen/onnx/onnx_pb.ts";
+import { valueInfo } from "../value_info.ts";
 import { extractBlock, own } from "./extract_block.ts";
 import type { CutEdge } from "./find_edges.ts";
 import type { Graph } from "./graph.ts";
@@ -111,8 +111,8 @@ export function sliceBlock(graph: Graph, shapes: ShapeSources, request: SliceReq
   return {
     name: request.name,
     nodes,
-    inputs: inputs.filter((port) => !OPTIONAL.has(port.name) || read.has(port.name)).map(valueInfo),
-    outputs: outputs.map(valueInfo),
+    inputs: inputs.filter((port) => !OPTIONAL.has(port.name) || read.has(port.name)).map(portInfo),
+    outputs: outputs.map(portInfo),
     names,
     constants: new Map(part.constants.map((tensor) => [tensor.name, tensor])),
   };
@@ -132,14 +132,6 @@ function cast(from: string, to: string, type: number): NodeProto {
   });
 }
 
-function valueInfo({ name, type, dims }: Port): ValueInfoProto {
-  const dim = dims.map((size) => ({
-    value: typeof size === "number"
-      ? { case: "dimValue" as const, value: BigInt(size) }
-      : { case: "dimParam" as const, value: size },
-  }));
-  return create(ValueInfoProtoSchema, {
-    name,
-    type: { value: { case: "tensorType", value: { elemType: type, shape: { dim } } } },
-  });
+function portInfo({ name, type, dims }: Port): ValueInfoProto {
+  return valueInfo(name, type, dims);
 }

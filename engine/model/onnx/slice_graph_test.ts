@@ -11,9 +11,9 @@ import {
   TensorProto_DataType as DataType,
   TensorProtoSchema,
   type ValueInfoProto,
-  ValueInfoProtoSchema,
 } from "../../../wasm/gen/onnx/onnx_pb.ts";
 import { MdiError } from "../../../wasm/error.ts";
+import { valueInfo } from "../value_info.ts";
 import { readOnnxFile } from "./read_onnx_file.ts";
 import type { BlockSlice } from "./slice_block.ts";
 import { type SlicedGraph, sliceGraph } from "./slice_graph.ts";
@@ -108,15 +108,15 @@ Deno.test("sliceGraph() reads shapes off a block's own inputs", async () => {
 function tinyDecoder(spoil: (parts: Parts) => void = () => {}): ModelProto {
   const parts: Parts = {
     inputs: [
-      value("input_ids", DataType.INT64, [1, "T"]),
-      value("attention_mask", DataType.INT64, [1, "S"]),
-      value("past_key_values.0.key", DataType.FLOAT, [1, 1, "P", 4]),
-      value("past_key_values.0.value", DataType.FLOAT, [1, 1, "P", 4]),
+      valueInfo("input_ids", DataType.INT64, [1, "T"]),
+      valueInfo("attention_mask", DataType.INT64, [1, "S"]),
+      valueInfo("past_key_values.0.key", DataType.FLOAT, [1, 1, "P", 4]),
+      valueInfo("past_key_values.0.value", DataType.FLOAT, [1, 1, "P", 4]),
     ],
     outputs: [
-      value("logits", DataType.FLOAT, [1, "T", 8]),
-      value("present.0.key", DataType.FLOAT, [1, 1, "S", 4]),
-      value("present.0.value", DataType.FLOAT, [1, 1, "S", 4]),
+      valueInfo("logits", DataType.FLOAT, [1, "T", 8]),
+      valueInfo("present.0.key", DataType.FLOAT, [1, 1, "S", 4]),
+      valueInfo("present.0.value", DataType.FLOAT, [1, 1, "S", 4]),
     ],
     nodes: [
       ["Gather", ["table", "input_ids"], ["x"]],
@@ -155,18 +155,6 @@ interface Parts {
   nodes: [string, string[], string[]][];
 }
 
-function value(name: string, elemType: number, dims: (number | string)[]): ValueInfoProto {
-  const dim = dims.map((size) => ({
-    value: typeof size === "number"
-      ? { case: "dimValue" as const, value: BigInt(size) }
-      : { case: "dimParam" as const, value: size },
-  }));
-  return create(ValueInfoProtoSchema, {
-    name,
-    type: { value: { case: "tensorType", value: { elemType, shape: { dim } } } },
-  });
-}
-
 Deno.test("sliceGraph() cuts a decoder of one layer by structure", () => {
   const { blocks, io } = sliceGraph(tinyDecoder());
   const slices = blocks({ hidden: 4, kvHeads: 1, headDim: 4, vocab: 8 });
@@ -180,7 +168,7 @@ Deno.test("sliceGraph() cuts a decoder of one layer by structure", () => {
 
 Deno.test("sliceGraph() keeps all logits where the graph asks how many", () => {
   const model = tinyDecoder(({ inputs, nodes }) => {
-    inputs.push(value("num_logits_to_keep", DataType.INT64, []));
+    inputs.push(valueInfo("num_logits_to_keep", DataType.INT64, []));
     nodes.splice(-1, 1, ["Neg", ["num_logits_to_keep"], ["first"]], ["Slice", ["z", "first"], [
       "kept",
     ]], ["MatMul", ["kept", "table"], ["logits"]]);
@@ -199,16 +187,16 @@ Deno.test("sliceGraph() refuses what cannot be cut and names it", async (t) => {
       nodes.splice(1, 3, ["MatMul", ["x", "x"], ["attention"]]);
     }],
     ["an encoder-decoder", "model_unsupported", "encoder_hidden_states", ({ inputs }) => {
-      inputs.push(value("encoder_hidden_states", DataType.FLOAT, [1, "E", 4]));
+      inputs.push(valueInfo("encoder_hidden_states", DataType.FLOAT, [1, "E", 4]));
     }],
     ["a cache of a decoder and an encoder", "model_unsupported", "decoder.key", ({ inputs }) => {
-      inputs.push(value("past_key_values.0.decoder.key", DataType.FLOAT, [1, 1, "P", 4]));
+      inputs.push(valueInfo("past_key_values.0.decoder.key", DataType.FLOAT, [1, 1, "P", 4]));
     }],
     ["embeddings as input", "model_unsupported", "inputs_embeds", ({ inputs }) => {
-      inputs.push(value("inputs_embeds", DataType.FLOAT, [1, "T", 4]));
+      inputs.push(valueInfo("inputs_embeds", DataType.FLOAT, [1, "T", 4]));
     }],
     ["an input that is not known", "model_unsupported", "beam_idx", ({ inputs }) => {
-      inputs.push(value("beam_idx", DataType.INT64, [1]));
+      inputs.push(valueInfo("beam_idx", DataType.INT64, [1]));
     }],
     [
       "a missing value cache",
@@ -221,10 +209,10 @@ Deno.test("sliceGraph() refuses what cannot be cut and names it", async (t) => {
       },
     ],
     ["an int32 mask", "model_unsupported", "INT32", ({ inputs }) => {
-      inputs[1] = value("attention_mask", DataType.INT32, [1, "S"]);
+      inputs[1] = valueInfo("attention_mask", DataType.INT32, [1, "S"]);
     }],
     ["a bfloat16 cache", "model_unsupported", "BFLOAT16", ({ inputs }) => {
-      inputs[2] = value("past_key_values.0.key", DataType.BFLOAT16, [1, 1, "P", 4]);
+      inputs[2] = valueInfo("past_key_values.0.key", DataType.BFLOAT16, [1, 1, "P", 4]);
     }],
     [
       "logits that leave the sums",

@@ -16,10 +16,13 @@ const FORMAT_NAMES: ReadonlyMap<number, string> = new Map([
 ]);
 /** Element types that never hold weights: shapes, axes, flags. */
 const NOT_WEIGHTS = new Set<number>([DataType.INT64, DataType.INT32, DataType.BOOL]);
-/** Nodes between an initializer and the product that reads it. */
-const PASSING = new Set(["Reshape", "Transpose", "Identity"]);
-/** Nodes whose tables of sines and cosines are no weights; a GroupQueryAttention has no others. */
-const ROTARY = new Set(["GroupQueryAttention", "RotaryEmbedding"]);
+/** Nodes between an initializer and the one that shows what it is. */
+const PASSING = new Set(["Reshape", "Transpose", "Identity", "Unsqueeze", "Cast"]);
+/**
+ * Nodes that read no weights: tables of sines and cosines, or, for each row of a batch, the rotary
+ * frequencies.
+ */
+const ROTARY = new Set(["GroupQueryAttention", "RotaryEmbedding", "Expand"]);
 
 /** The first node that reads each value, and as which input. */
 type Readers = ReadonlyMap<string, { node: NodeProto; input: number }>;

@@ -1,7 +1,7 @@
 /** From a Hugging Face config.json to the shape of a decoder that mdi emits itself. */
 import { MdiError } from "../../../wasm/error.ts";
 import {
-  HEAD_DIM_MULTIPLE,
+  headProblem,
   MAX_CONTEXT,
   MAX_HEAD_DIM,
   MAX_HEADS,
@@ -74,12 +74,8 @@ export function safetensorsConfig(
   const heads = count("num_attention_heads", MAX_HEADS);
   const kvHeads = count("num_key_value_heads", heads, heads);
   const headDim = count("head_dim", MAX_HEAD_DIM, architecture === "qwen3" ? 128 : hidden / heads);
-  if (heads % kvHeads !== 0) {
-    throw unsupported(`${heads} query heads do not share ${kvHeads} key heads`);
-  }
-  if (headDim % HEAD_DIM_MULTIPLE !== 0) {
-    throw unsupported(`its heads are ${headDim} wide, not a multiple of ${HEAD_DIM_MULTIPLE}`);
-  }
+  const problem = headProblem(heads, kvHeads, headDim);
+  if (problem) throw unsupported(problem);
   const vocab = count("vocab_size", MAX_VOCAB);
   const { theta, scaling } = ropeOf(json, unsupported);
   const eosTokens = [generation, json].map((file) => tokensAt(file, "eos_token_id"))
