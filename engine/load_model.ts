@@ -62,8 +62,6 @@ export async function loadModel(
   const { store, pin, signal, onEvent = () => {} } = options;
   const files = await fetchModel(name, options);
   await using source = await openFiles(files, options);
-  // First, as it costs little: a tokenizer that cannot be used should not cost the cutting of a model.
-  const tokenizer = createTokenizer(source.text);
   const manifest = await importModel(source, store, {
     pin,
     // A name from the hub says more than the name of its file.
@@ -72,7 +70,8 @@ export async function loadModel(
     onProgress: ({ block, done, total }) =>
       onEvent({ type: "import", message: `cutting ${block}`, done, total }),
   });
-  return { manifest, files, sampling: source.text.sampling, tokenizer };
+  const text = await store.text(manifest.textHash);
+  return { manifest, files, sampling: text.sampling, tokenizer: createTokenizer(text) };
 }
 
 /**

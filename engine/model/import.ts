@@ -2,12 +2,13 @@
 import { createHash } from "node:crypto";
 import type { Pin } from "../store/pin.ts";
 import type { Store } from "../store/store.ts";
+import { createTokenizer } from "../text/tokenizer.ts";
 import { type BlockLayout, planBlock } from "./block_writer.ts";
 import { blockNames, validateManifest } from "./manifest.ts";
 import type { BlockEntry, Manifest, ModelSource } from "./types.ts";
 
 /** Raised when the same file is cut into other blocks than before, so that old imports are not reused. */
-const IMPORTER_VERSION = 1;
+const IMPORTER_VERSION = 2;
 
 /** How far an import is. */
 export interface ImportProgress {
@@ -54,6 +55,8 @@ export async function importModel(
     const lost = known && await store.missing(known.blocks);
     if (known && lost?.length === 0 && await store.intact(known.textHash)) return known;
     if (!known) {
+      // It costs little, and a tokenizer that cannot be used should not cost the cutting of a model.
+      createTokenizer(source.text);
       const bytes = source.files.reduce((sum, file) => sum + file.bytes, 0);
       await store.ensureRoom(bytes, `the blocks of ${name}`);
     }

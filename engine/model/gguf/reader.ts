@@ -36,8 +36,8 @@ export interface GgufHeader {
   tensors: ReadonlyMap<string, GgufTensor>;
 }
 
-/** First read; most of a small model's header, none of a large one's data. */
-const FIRST_READ = 2 ** 20;
+/** First read: the whole header of a model with a vocabulary of 50 k. */
+const FIRST_READ = 2 ** 22;
 /** Real headers are below 16 MB (a vocabulary of 256 k tokens and its merges). */
 const MAX_HEADER_BYTES = 2 ** 26;
 const MAX_ENTRIES = 2 ** 16;

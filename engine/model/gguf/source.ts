@@ -5,7 +5,7 @@ import { ggufTextAssets } from "../../text/gguf_tokenizer.ts";
 import { checkWeights, decoderBlocks } from "../emit/decoder.ts";
 import { fileInfo } from "../emit/file_range.ts";
 import { readVector } from "../emit/vectors.ts";
-import type { ModelSource } from "../types.ts";
+import type { ModelSource, TextAssets } from "../types.ts";
 import { ggufConfig } from "./config.ts";
 import { GgufMetadata } from "./metadata.ts";
 import { type GgufHeader, readGgufHeader } from "./reader.ts";
@@ -30,12 +30,16 @@ export async function openGguf(
   });
   const weights = new GgufWeights(path, header.tensors, config);
   await checkWeights(config, weights);
+  let text: TextAssets | undefined;
   return {
     kind: "gguf",
     name: basename(path),
     license: metadata.string("general.license") ?? null,
     config,
-    text: ggufTextAssets(header.metadata),
+    // Made when it is wanted: a model that was cut before has its text in the store.
+    get text() {
+      return text ??= ggufTextAssets(header.metadata);
+    },
     kvBytesPerTokenLayer: 2 * 4 * config.kvHeads * config.headDim,
     edges: new Array(config.layers + 1).fill("f32"),
     files: [info],
