@@ -20,8 +20,20 @@ export type { NodeSummary, Summary } from "./rpc/summary.ts";
 export { type MdiNode, serveNode, type ServeNodeOptions } from "./rpc/serve_node.ts";
 export type { NodeOptions, RingEvent } from "./rpc/ring_options.ts";
 export { inspectModel, type ModelOptions, type PulledModel, pullModel } from "./engine/models.ts";
+export type { LoadModelEvent } from "./engine/load_model.ts";
 export type { Generation, GenerationResult, Piece } from "./engine/generation.ts";
+export type { FinishReason } from "./engine/ring/sample.ts";
+export type { SlotStay } from "./engine/ring/schedule.ts";
+export type { Plan, PlanNode } from "./engine/plan/plan.ts";
 export type { SamplingRequest } from "./engine/text/sampling_options.ts";
 export type { ChatMessage } from "./engine/text/chat_template.ts";
 export type { InspectedBlock, ModelDescription } from "./engine/model/inspect.ts";
+export type {
+  BlockEntry,
+  EdgeKind,
+  Manifest,
+  ModelConfig,
+  ModelKind,
+  RopeScaling,
+} from "./engine/model/types.ts";
 export { MdiError, type MdiErrorCode, type MdiErrorOptions } from "./wasm/error.ts";

@@ -25,6 +25,10 @@ const GRACE_MS = 50;
 /** Pings a session until it closes. */
 export function keepAlive(session: Http2Session, options: KeepAliveOptions): void {
   let limit: ReturnType<typeof setTimeout> | undefined;
+  const alive = () => {
+    clearTimeout(limit);
+    limit = undefined;
+  };
   const interval = setInterval(() => {
     if (limit !== undefined || session.destroyed || session.closed) return;
     const start = performance.now();
@@ -32,11 +36,12 @@ export function keepAlive(session: Http2Session, options: KeepAliveOptions): voi
       limit = setTimeout(options.onSilence, GRACE_MS);
     }, options.timeoutMs);
     session.ping(new Uint8Array(8), (error) => {
-      clearTimeout(limit);
-      limit = undefined;
+      alive();
       if (!error) options.onRoundTrip?.(performance.now() - start);
     });
   }, options.intervalMs);
+  // A ping from the peer shows as much as an answer, and Deno 2.7 reports answers as pings.
+  session.on("ping", alive);
   session.once("close", () => {
     clearInterval(interval);
     clearTimeout(limit);

@@ -87,7 +87,7 @@ export function openRing(options: RingOptions = {}): Promise<Ring> {
 
 async function makeRing(options: RingOptions): Promise<Ring> {
   const node = await resolveNode(options);
-  const addresses = resolvePeers(options.peers, node.listen);
+  const addresses = resolvePeers(options.peers, node);
   const { wire = "f32" } = options;
   if (wire !== "f32" && wire !== "f16") {
     throw new RangeError(`Cannot use the wire format "${String(wire)}": there are "f32" and "f16"`);

@@ -23,9 +23,12 @@ import { checkIdentity, ownIdentity } from "./version.ts";
 
 /** Limit on an answer that takes no work. */
 const ANSWER_MS = 10_000;
-/** Time between pings: a silent peer is lost after interval and time-out together. */
+/**
+ * Time between pings: a silent peer is lost after interval and time-out together. A shorter one would
+ * give up boards that are merely busy, as with every core at loading.
+ */
 const PING_INTERVAL_MS = 250;
-const PING_TIMEOUT_MS = 700;
+const PING_TIMEOUT_MS = 1500;
 
 /** How a peer is dialled. */
 export interface PeerOptions {
@@ -48,7 +51,10 @@ export class Peer implements AsyncDisposable {
   readonly device: Device;
   /** Settles when the node is gone or has failed: with the reason. */
   readonly lost: Promise<MdiError>;
+  /** Settles when the node itself is gone, and not where it only reports a failure: with the reason. */
+  readonly gone: Promise<MdiError>;
   #lose: (error: MdiError) => void;
+  #leave: (error: MdiError) => void;
   #session: Session;
   #requests = new AsyncQueue<ServeRequest>();
   #waiting: Waiting | undefined;
@@ -60,6 +66,9 @@ export class Peer implements AsyncDisposable {
     const lost = Promise.withResolvers<MdiError>();
     this.lost = lost.promise;
     this.#lose = lost.resolve;
+    const gone = Promise.withResolvers<MdiError>();
+    this.gone = gone.promise;
+    this.#leave = gone.resolve;
     this.name = formatAddress(session.address);
     this.device = hello.device!;
     this.#session = session;
@@ -155,6 +164,11 @@ export class Peer implements AsyncDisposable {
 
   /** Gives it up for lost. */
   fail(error: MdiError): void {
+    if (!this.#failure) this.#leave(error);
+    this.#fail(error);
+  }
+
+  #fail(error: MdiError): void {
     if (this.#failure) return;
     this.#failure = error;
     this.#waiting?.reject(error);
@@ -171,7 +185,7 @@ export class Peer implements AsyncDisposable {
         } else if (message.case === "failure") {
           const { code, message: text } = message.value;
           const known: MdiErrorCode = isMdiErrorCode(code) ? code : "peer_lost";
-          this.fail(
+          this.#fail(
             new MdiError(known, `${this.name}: ${text.slice(0, 1000)}`, {
               details: { peer: this.name },
             }),
@@ -225,8 +239,8 @@ export class Peer implements AsyncDisposable {
 }
 
 function lostPeer(who: string, cause?: MdiError): MdiError {
-  return new MdiError("peer_lost", `Lost ${who}: ${cause?.message ?? "it closed the connection"}`, {
-    cause,
-    details: { peer: who },
-  });
+  const message = cause?.code === "peer_lost"
+    ? cause.message
+    : `Lost ${who}: ${cause?.message ?? "it closed the connection"}`;
+  return new MdiError("peer_lost", message, { cause, details: { peer: who } });
 }

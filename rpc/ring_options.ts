@@ -117,14 +117,17 @@ export async function resolveNode(options: NodeOptions): Promise<ResolvedNode> {
   };
 }
 
-/** Reads peers, and refuses the node itself among them. */
+/**
+ * Reads peers, and refuses the node itself among them. A starter that was not told where to listen takes
+ * any port, so a peer at the default one is another program on this device.
+ */
 export function resolvePeers(
   peers: string | readonly string[] | undefined,
-  listen: Address,
+  { listen, listenGiven }: Pick<ResolvedNode, "listen" | "listenGiven">,
 ): Address[] {
   if (peers === undefined || peers.length === 0) return [];
   const addresses = parsePeers(typeof peers === "string" ? peers : peers.join(","));
-  requireDistinct(addresses, listen.port === 0 ? undefined : listen);
+  requireDistinct(addresses, listenGiven && listen.port !== 0 ? listen : undefined);
   if (addresses.length > 15) {
     throw new RangeError(`Cannot make a ring of ${addresses.length + 1} nodes: at most 16`);
   }

@@ -196,7 +196,8 @@ class ListeningServer implements NodeServer {
   }
 
   #onSession(session: ServerHttp2Session): void {
-    const { windowSize = WINDOW_BYTES, pingIntervalMs = 1000, pingTimeoutMs = 5000 } = this.#options;
+    const { windowSize = WINDOW_BYTES, pingIntervalMs = 1000, pingTimeoutMs = 5000 } =
+      this.#options;
     const connection = this.#connections.get(remoteKey(session.socket));
     session.on("error", () => {});
     if (!connection) return;

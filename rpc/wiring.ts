@@ -26,7 +26,7 @@ import type { LinkTarget } from "./ring_service.ts";
 
 /** How long the last node may take to reach the starter. */
 const LINK_MS = 10_000;
-/** After a link broke, how long to wait for the connection that tells whose fault it was. */
+/** After a link broke, how long to wait for the connection that tells whose fault it was, in ms. */
 const BLAME_MS = 300;
 
 /** What a ring is wired from. */
@@ -57,12 +57,13 @@ export class Wiring implements LinkTarget, AsyncDisposable {
   #sender: LinkSender | undefined;
   #owned = new AsyncDisposableStack();
   #lost: Promise<MdiError>;
+  #closed = false;
 
   /** Prepares; nothing is sent yet. */
   constructor(options: WiringOptions) {
     this.#options = options;
     this.inputCodec = this.#codec("return");
-    this.#lost = Promise.race(options.peers.map((peer) => peer.lost));
+    this.#lost = firstLoss(options.peers);
     this.#input.promise.catch(() => {});
   }
 
@@ -112,7 +113,7 @@ export class Wiring implements LinkTarget, AsyncDisposable {
       epoch: this.epoch,
       from: 0,
       signal,
-    });
+    }).catch((error: Error) => this.#blame(error));
     this.#sender = this.#owned.use(sender);
     await this.#unlessLost(Promise.all(peers.map((peer) => peer.open())));
     const timer = setTimeout(() => {
@@ -202,19 +203,33 @@ export class Wiring implements LinkTarget, AsyncDisposable {
 
   /** A broken link says that something is wrong, a broken control connection says with whom. */
   async #blame(error: Error): Promise<never> {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const waited = new Promise<Error>((resolve) =>
-      timer = setTimeout(() => resolve(error), BLAME_MS)
-    );
-    const reason = await Promise.race([this.#lost, waited]);
-    clearTimeout(timer);
-    throw reason;
+    throw this.#closed ? error : await soon<Error>([this.#lost], error);
   }
 
   /** Closes the links. The peers are the caller's. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
     this.#input.reject(new MdiError("cancelled", "The ring was closed"));
     await this.#owned.disposeAsync();
+  }
+}
+
+/** Who went first: a node that lost its neighbour may say so before the neighbour's connection does. */
+async function firstLoss(peers: readonly Peer[]): Promise<MdiError> {
+  const first = await Promise.race(peers.map((peer) => peer.lost));
+  return first.code === "peer_lost" ? await soon(peers.map((peer) => peer.gone), first) : first;
+}
+
+/** The first reason that comes within {@linkcode BLAME_MS}, else the one that is there. */
+async function soon<T extends Error>(reasons: readonly Promise<T>[], otherwise: T): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const waited = new Promise<T>((resolve) => {
+    timer = setTimeout(() => resolve(otherwise), BLAME_MS);
+  });
+  try {
+    return await Promise.race([...reasons, waited]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 
@@ -224,4 +239,6 @@ async function* blamed<T>(source: AsyncIterable<T>, blame: (error: unknown) => P
   } catch (error) {
     await blame(error);
   }
+  // The last node ends its link in order where it lost its own predecessor.
+  await blame(new MdiError("peer_lost", "The ring was closed by its last node"));
 }

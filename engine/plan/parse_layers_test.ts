@@ -61,3 +61,16 @@ Deno.test("parseLayers() takes exactly what adds up, with a layer for each secon
     { seed: 7, numRuns: 2000 },
   );
 });
+
+Deno.test("parseLayers() meets any text with a split or a RangeError", () => {
+  const digits = fc.string({ unit: fc.constantFrom(..."0123456789,, +-.ex"), maxLength: 12 });
+  const text = fc.oneof(digits, fc.string({ unit: "binary", maxLength: 100 }));
+  fc.assert(fc.property(text, fc.integer({ min: 1, max: 5 }), (text, nodes) => {
+    const names = Array.from({ length: nodes }, (_, i) => `n${i}`);
+    try {
+      assert(parseLayers(text, names, 6).nodes.length === nodes);
+    } catch (error) {
+      assert(error instanceof RangeError, String(error));
+    }
+  }));
+});

@@ -1,6 +1,7 @@
 /** The Hugging Face hub's API, as far as a pull needs it. */
 import { MdiError, messageOf } from "../../wasm/error.ts";
 import type { Digest } from "../store/receiver.ts";
+import { isSafePath } from "../store/safe_path.ts";
 import type { RepoFile } from "./choose_files.ts";
 import type { HubSettings } from "./hub_settings.ts";
 import { get, type HttpOptions, withRetries } from "./http.ts";
@@ -99,16 +100,6 @@ function digestOf(sha256: unknown, blobId: unknown): Digest | undefined {
     return { algorithm: "git-sha1", hex: blobId };
   }
   return undefined;
-}
-
-/** Whether a path that a server gave stays below the directory it is joined to, on every system. */
-export function isSafePath(path: string): boolean {
-  if (path.length === 0 || path.length > 500) return false;
-  // deno-lint-ignore no-control-regex -- that is what is looked for
-  if (/[\x00-\x1f\x7f\\:*?"<>|]/.test(path)) return false;
-  return path.split("/").every((part) =>
-    part !== "" && !/^\.+$/.test(part) && !/[. ]$/.test(part) && part.length <= 200
-  );
 }
 
 function licenseOf(json: Record<string, unknown>): string | null {

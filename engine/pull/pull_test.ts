@@ -6,7 +6,6 @@ import { listStore } from "../store/report.ts";
 import { removeModel } from "../store/collect.ts";
 import { openStore, type Store } from "../store/store.ts";
 import { noise, withStore } from "../store/_test_util.ts";
-import { isSafePath, parseHubInfo } from "./hub.ts";
 import { hubSettings } from "./hub_settings.ts";
 import { type PullEvent, pullModel, type PullOptions } from "./pull.ts";
 import { COMMIT, cutAfter, type TestHub, type TestHubOptions, withHub } from "./_test_hub.ts";
@@ -213,57 +212,6 @@ Deno.test("pullModel() understands what a hub must not say", async () => {
     const env = new Map([["HF_ENDPOINT", "file:///etc"]]);
     await assertRejects(() => pullModel("o/n", { ...options, env }), MdiError, "HF_ENDPOINT");
   });
-});
-
-Deno.test("isSafePath() keeps a path below its directory", () => {
-  for (const path of ["a", "a/b.gguf", "onnx/model.onnx_data", "..a", ".hidden", "a b"]) {
-    assertEquals(isSafePath(path), true, path);
-  }
-  const bad = [
-    "",
-    "/a",
-    "a/",
-    "a//b",
-    "..",
-    "a/../b",
-    ".",
-    "a\\b",
-    "C:a",
-    "a\0",
-    "a\n",
-    "a.",
-    "a ",
-  ];
-  for (const path of [...bad, "x".repeat(600)]) assertEquals(isSafePath(path), false, path);
-});
-
-Deno.test("parseHubInfo() reads licence, sizes and hashes, and drops unsafe files", () => {
-  const sha256 = "a".repeat(64);
-  const siblings = [
-    { rfilename: "m.gguf", size: 5, lfs: { sha256, size: 5, pointerSize: 130 } },
-    { rfilename: "config.json", size: 2, blobId: "b".repeat(40) },
-    { rfilename: "x", size: -1 },
-    { rfilename: "/etc/passwd", size: 1 },
-    null,
-  ];
-  const parse = (extra: unknown) =>
-    parseHubInfo(JSON.stringify({ sha: COMMIT, siblings, ...extra as object }), "http://h");
-  assertEquals(parse({}).files, [
-    { path: "m.gguf", bytes: 5, digest: { algorithm: "sha256", hex: sha256 } },
-    { path: "config.json", bytes: 2, digest: { algorithm: "git-sha1", hex: "b".repeat(40) } },
-  ]);
-  assertEquals(parse({ tags: ["x", "license:mit"] }).license, "mit");
-  assertEquals(parse({ cardData: { license: "other", license_name: "llama3" } }).license, "llama3");
-  assertEquals(parse({}).license, null);
-  for (const junk of ["", "[]", "null", '{"sha":1,"siblings":[]}', `{"sha":"${COMMIT}"}`]) {
-    let error: unknown;
-    try {
-      parseHubInfo(junk, "http://h");
-    } catch (thrown) {
-      error = thrown;
-    }
-    assert(error instanceof MdiError && error.code === "model_missing", junk);
-  }
 });
 
 Deno.test("hubSettings() reads the variables that Hugging Face's tools read", async () => {
