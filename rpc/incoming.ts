@@ -25,6 +25,7 @@ export class IncomingLink implements LinkReceiver {
   #terms: LinkTerms | undefined;
   #queue: CreditedQueue<RingMessage> | undefined;
   #dropped = 0;
+  #decodeMs = 0;
   #finished = false;
 
   /** Waits for a hello. */
@@ -56,17 +57,26 @@ export class IncomingLink implements LinkReceiver {
     return this.#terms?.codec.maxMessageBytes ?? MAX_HELLO_BYTES;
   }
 
+  get decodeMs(): number {
+    return this.#decodeMs;
+  }
+
   /** A LinkRequest arrived, in a buffer that is this link's from now on. */
   message(bytes: Uint8Array): void {
     if (this.#finished) return;
     try {
+      const start = performance.now();
       const request = parse(bytes);
       const { message } = request;
       if (!this.#queue) this.#greet(request);
       else if (message.case === "hello") throw notAllowed("a second hello");
       // Before its sizes are judged: another wiring may have had others.
       else if (message.case && message.value.epoch !== this.#hello!.epoch) this.#drop();
-      else this.#queue.push(this.#terms!.codec.decode(request));
+      else {
+        const decoded = this.#terms!.codec.decode(request);
+        this.#decodeMs += performance.now() - start;
+        this.#queue.push(decoded);
+      }
     } catch (error) {
       this.fail(
         error instanceof MdiError

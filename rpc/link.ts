@@ -48,6 +48,8 @@ export interface LinkReceiver extends AsyncIterable<RingMessage>, AsyncDisposabl
   readonly hello: LinkHello;
   /** Messages of another epoch, which were dropped. */
   readonly dropped: number;
+  /** Time spent turning bytes into messages, in ms. */
+  readonly decodeMs: number;
   /** Ends the link at once; the sender learns the reason where one is given. */
   close(reason?: MdiError): void;
 }

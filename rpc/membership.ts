@@ -52,9 +52,11 @@ export class Membership implements AsyncDisposable {
   #manifest: Manifest | undefined;
   #stage: Stage | undefined;
   #input = Promise.withResolvers<LinkReceiver>();
+  #receiver: LinkReceiver | undefined;
   #output: LinkSender | undefined;
   #caches = new Map<number, number>();
-  #stats: Stats = create(StatsSchema);
+  #kvTokens = 0;
+  #kvPeakTokens = 0;
 
   /** Begins a stay with nothing loaded. */
   constructor(options: MembershipOptions) {
@@ -152,43 +154,33 @@ export class Membership implements AsyncDisposable {
 
   async #relay(stage: Stage, output: LinkSender, last: boolean): Promise<void> {
     const input = this.#owned.use(await this.#input.promise);
-    const stats = this.#stats;
+    this.#receiver = input;
     await relay({
       stage,
       dModel: this.#manifest!.config.hidden,
       last,
       input,
-      output: {
-        async send(message) {
-          const start = performance.now();
-          await output.send(message);
-          stats.sendMs += performance.now() - start;
-          if (message.kind !== "frame") return;
-          stats.frames++;
-          for (const { rows } of message.segments) stats.rows += BigInt(rows);
-        },
-      },
+      output,
       onCache: (sample, _length, capacity) => this.#countCache(sample, capacity),
     });
     // A link closed in order ends no stay: the starter ends it, or its connection does.
   }
 
   #countCache(sample: number, capacity: number): void {
+    this.#kvTokens += capacity - (this.#caches.get(sample) ?? 0);
     if (capacity === 0) this.#caches.delete(sample);
     else this.#caches.set(sample, capacity);
-    let tokens = 0;
-    for (const each of this.#caches.values()) tokens += each;
-    const bytes = BigInt(tokens * this.#stage!.info.kvBytesPerToken);
-    this.#stats.kvBytes = bytes;
-    if (bytes > this.#stats.kvPeakBytes) this.#stats.kvPeakBytes = bytes;
+    this.#kvPeakTokens = Math.max(this.#kvPeakTokens, this.#kvTokens);
   }
 
   /** Totals so far. */
   stats(): Stats {
+    const { info } = this.#stage ?? {};
     return create(StatsSchema, {
-      ...this.#stats,
       computeMs: this.#stage?.computeMs() ?? 0,
+      codecMs: (this.#receiver?.decodeMs ?? 0) + (this.#output?.encodeMs ?? 0),
       bytesSent: BigInt(this.#output?.bytesSent ?? 0),
+      kvPeakBytes: BigInt(this.#kvPeakTokens * (info?.kvBytesPerToken ?? 0)),
       rssBytes: BigInt(Deno.memoryUsage().rss),
     });
   }

@@ -117,6 +117,11 @@ export class Peer implements AsyncDisposable {
     }
   }
 
+  /** Round trip to it in ms; NaN before it was measured. */
+  get rttMs(): number {
+    return this.#session.rttMs;
+  }
+
   /** This side's address on the connection to it. */
   get localAddress(): Address {
     return this.#session.localAddress!;

@@ -200,7 +200,7 @@ export class OpenRing implements Ring {
   }
 
   #ownSummary(per: { tokens: number; ms: number }): NodeSummary {
-    const { stage, name, wiring, plan } = this.#parts;
+    const { stage, driver, name, wiring, plan } = this.#parts;
     const compute = stage.computeMs();
     return {
       name,
@@ -210,6 +210,9 @@ export class OpenRing implements Ring {
       threads: stage.info.threads,
       busyFraction: Math.min(1, compute / per.ms),
       computeMsPerToken: compute / per.tokens,
+      codecMsPerToken: (wiring?.codecMs ?? 0) / per.tokens,
+      samplingMsPerToken: driver.samplingMs / per.tokens,
+      roundTripMs: NaN,
       bytesSentPerToken: (wiring?.bytesSent ?? 0) / per.tokens,
       weightBytes: stage.info.weightBytes,
       kvBytes: this.#parts.kvPeakTokens() * stage.info.kvBytesPerToken,
@@ -234,6 +237,9 @@ export class OpenRing implements Ring {
         threads: ready.threads,
         busyFraction: Math.min(1, stat.computeMs / per.ms),
         computeMsPerToken: stat.computeMs / per.tokens,
+        codecMsPerToken: stat.codecMs / per.tokens,
+        samplingMsPerToken: 0,
+        roundTripMs: peers[i]!.rttMs,
         bytesSentPerToken: Number(stat.bytesSent) / per.tokens,
         weightBytes: Number(ready.weightBytes),
         kvBytes: Number(stat.kvPeakBytes),

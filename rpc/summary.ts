@@ -16,6 +16,12 @@ export interface NodeSummary {
   busyFraction: number;
   /** Milliseconds of computing. */
   computeMsPerToken: number;
+  /** Milliseconds of turning messages into bytes and back. */
+  codecMsPerToken: number;
+  /** Milliseconds of drawing tokens; 0 on a secondary. */
+  samplingMsPerToken: number;
+  /** Round trip between the starter and it, in ms; NaN on the starter and where it is not known. */
+  roundTripMs: number;
   /** Bytes written to sockets. */
   bytesSentPerToken: number;
   /** Resident, in the form computed with. */

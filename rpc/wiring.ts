@@ -55,6 +55,7 @@ export class Wiring implements LinkTarget, AsyncDisposable {
   #options: WiringOptions;
   #input = Promise.withResolvers<LinkReceiver>();
   #sender: LinkSender | undefined;
+  #receiver: LinkReceiver | undefined;
   #owned = new AsyncDisposableStack();
   #lost: Promise<MdiError>;
   #closed = false;
@@ -75,6 +76,11 @@ export class Wiring implements LinkTarget, AsyncDisposable {
   /** Bytes sent to the first peer. */
   get bytesSent(): number {
     return this.#sender?.bytesSent ?? 0;
+  }
+
+  /** Time in which messages were turned into bytes and back, in ms. */
+  get codecMs(): number {
+    return (this.#sender?.encodeMs ?? 0) + (this.#receiver?.decodeMs ?? 0);
   }
 
   /** Takes the last node's link. */
@@ -129,6 +135,7 @@ export class Wiring implements LinkTarget, AsyncDisposable {
     }, LINK_MS);
     try {
       const receiver = this.#owned.use(await this.#unlessLost(this.#input.promise));
+      this.#receiver = receiver;
       const blame = (error: unknown) => this.#blame(error as Error);
       return {
         send: (message) => sender.send(message).catch(blame),

@@ -90,18 +90,9 @@ interface Draw {
   running: Running;
 }
 
-/** Totals since the start. */
-export interface DriverCounters {
-  /** Milliseconds in draw and accept. */
-  samplingMs: number;
-  /** Milliseconds in which the starter waited for a credit of the next node. */
-  sendMs: number;
-}
-
 /** Runs samples through the ring. */
 export class RingDriver {
-  /** Totals since the start. */
-  readonly counters: DriverCounters = { samplingMs: 0, sendMs: 0 };
+  #samplingMs = 0;
   /** Settles when the driver can do nothing more: with the reason, or undefined where it was closed. */
   readonly ended: Promise<Error | undefined>;
   #end: (reason: Error | undefined) => void;
@@ -123,6 +114,11 @@ export class RingDriver {
     if (options.port) {
       this.#receive(options.port.input).catch((error) => this.fail(error));
     }
+  }
+
+  /** Milliseconds spent in drawing tokens and telling of them, since the start. */
+  get samplingMs(): number {
+    return this.#samplingMs;
   }
 
   /**
@@ -251,11 +247,7 @@ export class RingDriver {
   #send(message: RingMessage): Promise<void> {
     const { port } = this.#options;
     if (!port) return Promise.resolve();
-    const sent = this.#sending.then(async () => {
-      const start = performance.now();
-      await port.send(message);
-      this.counters.sendMs += performance.now() - start;
-    });
+    const sent = this.#sending.then(() => port.send(message));
     this.#sending = sent.catch(() => {});
     return sent;
   }
@@ -335,7 +327,7 @@ export class RingDriver {
       if (request.accept(token, last)) sample.end("stop");
       if (sample.finish !== null) ended.push(sample.id);
     });
-    this.counters.samplingMs += performance.now() - start;
+    this.#samplingMs += performance.now() - start;
     this.#step({ type: "drawn", ended });
   }
 

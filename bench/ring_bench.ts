@@ -1,0 +1,147 @@
+// deno-lint-ignore-file no-console
+/**
+ * What a second node gains: tokens/s of a ring of two against one node, and against what two
+ * independent processes of one node each gain on the same cores, interleaved.
+ *
+ *     deno run -A bench/ring_bench.ts --model FILE [--layers 10,20] [--samples 4] [--tokens 24]
+ *         [--rounds 5] [--out FILE]
+ *
+ * Every node has one thread. Prints medians and the time of a token; `--out` keeps the raw figures.
+ */
+import { parseArgs } from "node:util";
+import { join } from "node:path";
+import type { RunFigures, RunOptions } from "./_ring_process.ts";
+
+const { values } = parseArgs({
+  args: Deno.args,
+  options: {
+    model: { type: "string" },
+    layers: { type: "string" },
+    samples: { type: "string", default: "4" },
+    tokens: { type: "string", default: "24" },
+    rounds: { type: "string", default: "5" },
+    out: { type: "string" },
+  },
+});
+if (!values.model) throw new TypeError("Give a model with --model FILE");
+const { model } = values;
+const samples = Number(values.samples);
+const tokens = Number(values.tokens);
+const rounds = Number(values.rounds);
+
+/** A process that runs the samples when told. */
+interface Runner extends AsyncDisposable {
+  run(): Promise<RunFigures>;
+}
+
+async function startRunner(options: RunOptions): Promise<Runner> {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", join(import.meta.dirname!, "_ring_process.ts"), JSON.stringify(options)],
+    stdin: "piped",
+    stdout: "piped",
+  }).spawn();
+  const stdin = child.stdin.getWriter();
+  const lines = linesOf(child.stdout);
+  await lines.next();
+  return {
+    async run() {
+      await stdin.write(new TextEncoder().encode("\n"));
+      return JSON.parse((await lines.next()).value!);
+    },
+    async [Symbol.asyncDispose]() {
+      await stdin.close().catch(() => {});
+      await child.status;
+      await lines.return(undefined);
+    },
+  };
+}
+
+async function startSecondary(home: string): Promise<AsyncDisposable & { address: string }> {
+  const main = join(import.meta.dirname!, "../cli/main.ts");
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", main, "--secondary", "--listen", "127.0.0.1:0", "--json", "--quiet"],
+    env: { MDI_HOME: home },
+    stdout: "piped",
+  }).spawn();
+  const lines = linesOf(child.stdout);
+  const ready = JSON.parse((await lines.next()).value!);
+  return {
+    address: ready.address,
+    async [Symbol.asyncDispose]() {
+      child.kill("SIGTERM");
+      await child.status;
+      await lines.return(undefined);
+    },
+  };
+}
+
+async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string, void> {
+  let rest = "";
+  for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop()!;
+    yield* lines;
+  }
+}
+
+function median(numbers: readonly number[]): number {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  const half = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
+}
+
+const dir = await Deno.makeTempDir({ prefix: "mdi-bench-" });
+try {
+  const common = { model, samples, tokens, peers: [] };
+  await using one = await startRunner({ ...common, home: join(dir, "one") });
+  await using other = await startRunner({ ...common, home: join(dir, "one") });
+  await using secondary = await startSecondary(join(dir, "secondary"));
+  await using two = await startRunner({
+    ...common,
+    home: join(dir, "one"),
+    peers: [secondary.address],
+    ...(values.layers ? { layers: values.layers } : {}),
+  });
+  const raw: { one: RunFigures; two: RunFigures; independent: number }[] = [];
+  for (let round = -1; round < rounds; round++) {
+    const alone = await one.run();
+    const ring = await two.run();
+    const both = await Promise.all([one.run(), other.run()]);
+    const independent = both.reduce((sum, each) => sum + each.tokensPerSecond, 0);
+    if (round < 0) continue; // warms everything up
+    raw.push({ one: alone, two: ring, independent });
+    console.error(
+      `round ${round + 1} of ${rounds}: one ${alone.tokensPerSecond.toFixed(1)}, two ${
+        ring.tokensPerSecond.toFixed(1)
+      }, two independent ${independent.toFixed(1)} tokens/s`,
+    );
+  }
+  report(raw);
+  if (values.out) {
+    await Deno.writeTextFile(values.out, JSON.stringify({ ...common, rounds: raw }, null, 1));
+  }
+} finally {
+  await Deno.remove(dir, { recursive: true });
+}
+
+function report(raw: readonly { one: RunFigures; two: RunFigures; independent: number }[]): void {
+  const gain = median(raw.map(({ one, two }) => two.tokensPerSecond / one.tokensPerSecond));
+  const bound = median(raw.map(({ one, independent }) => independent / one.tokensPerSecond));
+  const of = (pick: (figures: RunFigures) => number) => median(raw.map(({ two }) => pick(two)));
+  const latency = of(({ tokensPerSecond }) => 1000 * samples / tokensPerSecond);
+  const compute = raw[0]!.two.compute.map((_, i) => of((figures) => figures.compute[i]!));
+  const codec = of((figures) => figures.codec);
+  const sampling = of((figures) => figures.sampling);
+  const wire = of((figures) => figures.wire);
+  const wait = latency - compute.reduce((sum, ms) => sum + ms, 0) - codec - sampling - wire;
+  const ms = (value: number) => `${value.toFixed(2)} ms`;
+  console.log(`${samples} samples of ${tokens} tokens, ${raw.length} rounds, medians
+two nodes (layers ${raw[0]!.two.layers}) against one: ${gain.toFixed(2)} times
+two independent processes against one: ${bound.toFixed(2)} times; the ring has ${
+    (gain / bound).toFixed(2)
+  } of that
+a token of the ring takes ${ms(latency)}: compute ${
+    compute.map((each) => each.toFixed(2)).join(" + ")
+  } ms, sampling ${ms(sampling)}, encode and decode ${ms(codec)}, wire ${ms(wire)}, wait ${ms(wait)}
+${Math.round(of((figures) => figures.bytes))} bytes sent per token`);
+}
