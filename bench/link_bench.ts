@@ -9,7 +9,7 @@ import { keep, print } from "./report.ts";
 import { quantile } from "./statistics.ts";
 
 const ROUNDS = 3;
-const RUNS = [{ count: 4000, pauseMs: 0 }, { count: 800, pauseMs: 4 }];
+const RUNS = [{ count: 1500, pauseMs: 0 }, { count: 500, pauseMs: 4 }];
 
 if (Deno.args[0] === "peer") await echoLink(Number(Deno.args[1]), Deno.args[2] as Security);
 else await main();

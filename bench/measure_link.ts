@@ -26,7 +26,7 @@ export interface LinkRun {
 export interface LinkCost {
   security: Security;
   pauseMs: number;
-  /** Of every frame, two hops. */
+  /** Of every frame, two hops, to the microsecond. */
   roundTripMs: number[];
   /** CPU time of a hop, both ends together, without what the same time costs when nothing is sent. */
   cpuMsPerHop: number;
@@ -78,7 +78,7 @@ export async function measureLink(
     const start = performance.now();
     await sender.send(frame(position++));
     await frames.next();
-    return performance.now() - start;
+    return Math.round((performance.now() - start) * 1000) / 1000;
   }
   /** CPU time of both processes, in ms. */
   async function cpu(): Promise<number> {

@@ -18,6 +18,6 @@ export async function keep(name: string, values: unknown): Promise<void> {
     cores: navigator.hardwareConcurrency,
     load: Deno.loadavg(),
   };
-  await Deno.writeTextFile(path, `${JSON.stringify({ machine, values }, null, 2)}\n`);
+  await Deno.writeTextFile(path, `${JSON.stringify({ machine, values })}\n`);
   await print(`raw values: ${path}`);
 }

@@ -1,5 +1,5 @@
 /** From a name to a manifest whose blocks are in the store: pull, open, cut once. */
-import { importModel } from "./model/import.ts";
+import { importInWorker } from "./import_in_worker.ts";
 import { openModel } from "./model/open.ts";
 import { DTYPE_ORDER, type OnnxDtype } from "./model/onnx/model_files.ts";
 import type { Manifest, ModelSource, SamplingDefaults } from "./model/types.ts";
@@ -61,9 +61,11 @@ export async function loadModel(
 ): Promise<LoadedModel> {
   const { store, pin, signal, onEvent = () => {} } = options;
   const files = await fetchModel(name, options);
-  await using source = await openFiles(files, options);
-  const manifest = await importModel(source, store, {
+  const manifest = await importInWorker(files.path, {
+    store,
     pin,
+    dtype: dtypeOf(files, options),
+    tokenizerDir: options.tokenizerDir,
     // A name from the hub says more than the name of its file.
     name: files.source === "path" ? undefined : files.name,
     signal,
@@ -84,10 +86,17 @@ export async function openFiles(
   options: Pick<LoadModelOptions, "dtype" | "tokenizerDir" | "signal">,
 ): Promise<ModelSource> {
   return await openModel(files.path, {
-    dtype: checkDtype(options.dtype) ?? files.dtype ?? undefined,
+    dtype: dtypeOf(files, options),
     tokenizerDir: options.tokenizerDir,
     signal: options.signal,
   });
+}
+
+function dtypeOf(
+  files: PulledFiles,
+  options: Pick<LoadModelOptions, "dtype">,
+): OnnxDtype | undefined {
+  return checkDtype(options.dtype) ?? files.dtype ?? undefined;
 }
 
 /**

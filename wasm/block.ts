@@ -59,6 +59,9 @@ export interface TensorLocation {
   length: number;
 }
 
+/** Bytes of a tensor: inline in the graph, or a place in a block's file. */
+export type TensorSource = Uint8Array | TensorLocation;
+
 /** A block's parsed front part. */
 export interface BlockHeader {
   /** The graph with its external tensors. */

@@ -1,11 +1,23 @@
 /** Block files on this device, opened for reading by range. */
-import { type BlockHeader, readBlockHeader, type TensorLocation } from "./block.ts";
+import {
+  type BlockHeader,
+  readBlockHeader,
+  type TensorLocation,
+  type TensorSource,
+} from "./block.ts";
 import { MdiError, messageOf } from "./error.ts";
 import type { BlockFile } from "./stage.ts";
 
+interface OpenFile {
+  handle: Deno.FsFile;
+  /** Length of the file. */
+  bytes: number;
+  header: BlockHeader;
+}
+
 /** The blocks of a stage, opened. Owns their file handles. */
 export class OpenBlocks implements Disposable {
-  #files = new Map<string, { handle: Deno.FsFile; header: BlockHeader }>();
+  #files = new Map<string, OpenFile>();
 
   /** Opens every file and reads its graph. */
   static async open(files: readonly BlockFile[]): Promise<OpenBlocks> {
@@ -24,17 +36,16 @@ export class OpenBlocks implements Disposable {
       throw new MdiError(
         "model_missing",
         `Cannot open block ${name} at ${path}: ${messageOf(cause)}`,
-        {
-          cause,
-        },
+        { cause },
       );
     }
     try {
-      const header = await readBlockHeader(
-        name,
-        (offset, length) => readRange(handle, offset, length),
-      );
-      this.#files.set(name, { handle, header });
+      const { size: bytes } = await handle.stat();
+      const header = await readBlockHeader(name, async (offset, length) => {
+        const out = new Uint8Array(Math.max(0, Math.min(length, bytes - offset)));
+        return out.subarray(0, await readInto(handle, offset, out));
+      });
+      this.#files.set(name, { handle, bytes, header });
     } catch (error) {
       handle.close();
       throw error;
@@ -47,22 +58,29 @@ export class OpenBlocks implements Disposable {
   }
 
   /**
-   * Reads one tensor's bytes.
+   * Reads a tensor's bytes, or copies them where they lie in the graph.
+   * @param out has their length.
    * @throws {MdiError} model_corrupt where the file is shorter than that.
    */
-  async read(place: TensorLocation): Promise<Uint8Array<ArrayBuffer>> {
-    const { handle, header } = this.#get(place.block);
-    const bytes = await readRange(handle, header.dataOffset + place.offset, place.length);
-    if (bytes.length < place.length) {
-      throw new MdiError(
-        "model_corrupt",
-        `Cannot read block ${place.block}: it ends at ${bytes.length} of the ${place.length} bytes at ${place.offset}; run "mdi store verify"`,
-      );
-    }
-    return bytes;
+  async read(source: TensorSource, out: Uint8Array): Promise<void> {
+    if (source instanceof Uint8Array) return out.set(source);
+    this.check(source);
+    const { handle, header } = this.#get(source.block);
+    const got = await readInto(handle, header.dataOffset + source.offset, out);
+    if (got < source.length) throw truncated(source, header.dataOffset + source.offset + got);
   }
 
-  #get(name: string): { handle: Deno.FsFile; header: BlockHeader } {
+  /**
+   * Checks that a tensor's bytes are there, before memory is taken for them.
+   * @throws {MdiError} model_corrupt where the file is shorter than that.
+   */
+  check(source: TensorSource): void {
+    if (source instanceof Uint8Array) return;
+    const { bytes, header } = this.#get(source.block);
+    if (header.dataOffset + source.offset + source.length > bytes) throw truncated(source, bytes);
+  }
+
+  #get(name: string): OpenFile {
     const file = this.#files.get(name);
     if (!file) {
       throw new MdiError("model_corrupt", `Cannot read block ${name}: the stage was not given it`);
@@ -77,19 +95,26 @@ export class OpenBlocks implements Disposable {
   }
 }
 
-/** Reads `length` bytes at `offset`; fewer where the file ends first. */
-async function readRange(
+function truncated({ block, offset, length }: TensorLocation, end: number): MdiError {
+  return new MdiError(
+    "model_corrupt",
+    `Cannot read block ${block}: it ends at byte ${end}, before the ${length} bytes at ${offset} of its data; run "mdi store verify"`,
+    { details: { block } },
+  );
+}
+
+/** Fills `out` from `offset` on. Returns how many bytes there were. */
+export async function readInto(
   file: Deno.FsFile,
   offset: number,
-  length: number,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const { size } = await file.stat();
-  const out = new Uint8Array(Math.max(0, Math.min(length, size - offset)));
+  out: Uint8Array,
+): Promise<number> {
   await file.seek(offset, Deno.SeekMode.Start);
-  for (let at = 0; at < out.length;) {
+  let at = 0;
+  while (at < out.length) {
     const got = await file.read(out.subarray(at));
-    if (got === null) return out.slice(0, at);
+    if (got === null) break;
     at += got;
   }
-  return out;
+  return at;
 }

@@ -47,6 +47,7 @@ export interface MdiErrorOptions extends ErrorOptions {
  * file, a lost peer, a full disk. The message says what was tried, the value met and what to do.
  */
 export class MdiError extends Error {
+  /** The name that a stack trace begins with. */
   override readonly name = "MdiError";
   /** Why it failed. */
   readonly code: MdiErrorCode;

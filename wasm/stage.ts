@@ -94,9 +94,10 @@ export interface Stage extends AsyncDisposable {
   forward(batch: Batch): Promise<Float32Array>;
   /**
    * Runs the head over hidden rows [rows, d_model].
-   * @returns logits [rows, vocab].
+   * @param out gets the logits where it is given: rows · vocab values.
+   * @returns logits [rows, vocab]; the next call may use their memory again.
    */
-  logits(hidden: Float32Array): Promise<Float32Array>;
+  logits(hidden: Float32Array, out?: Float32Array): Promise<Float32Array>;
   /** Compute time since the start, in ms, without waiting. */
   computeMs(): number;
 }

@@ -32,7 +32,7 @@ async function execute(request: WorkerRequest): Promise<void> {
     if (!stage) throw new MdiError("internal", "Cannot compute: no stage is loaded");
     const rows = request.op === "forward"
       ? await stage.forward(request.batch)
-      : await stage.logits(request.hidden);
+      : await stage.logits(request.hidden, request.out);
     reply({ id: request.id, ok: true, rows, computeMs: stage.computeMs() });
   } catch (error) {
     reply({
@@ -58,7 +58,7 @@ async function load(backend: string, spec: StageSpec): Promise<Stage> {
 }
 
 function reply(message: WorkerReply): void {
-  const rows = "rows" in message ? message.rows : undefined;
-  const whole = rows && rows.byteLength === rows.buffer.byteLength;
-  scope.postMessage(message, whole ? [rows.buffer as ArrayBuffer] : []);
+  const buffer = "rows" in message ? message.rows.buffer : undefined;
+  // What is shared is not moved.
+  scope.postMessage(message, buffer instanceof ArrayBuffer ? [buffer] : []);
 }

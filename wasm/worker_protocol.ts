@@ -5,7 +5,7 @@ import type { Batch, StageInfo, StageSpec } from "./stage.ts";
 export type WorkerRequest =
   | { op: "load"; id: number; backend: string; spec: StageSpec }
   | { op: "forward"; id: number; batch: Batch }
-  | { op: "logits"; id: number; hidden: Float32Array }
+  | { op: "logits"; id: number; hidden: Float32Array; out: Float32Array<SharedArrayBuffer> }
   | { op: "open"; sample: number; capacity: number }
   | { op: "truncate"; sample: number; length: number }
   | { op: "release"; sample: number };

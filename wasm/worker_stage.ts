@@ -30,7 +30,7 @@ export async function loadWorkerStage(
     if (!("info" in reply)) {
       throw new MdiError("internal", "Cannot load a stage: no info in the answer");
     }
-    return new WorkerStage(worker, reply.info);
+    return new WorkerStage(worker, reply.info, spec);
   } catch (error) {
     worker.terminate();
     throw error;
@@ -93,11 +93,15 @@ class ComputeWorker {
 class WorkerStage implements Stage {
   readonly info: StageInfo;
   #worker: ComputeWorker;
+  #spec: StageSpec;
   #computeMs = 0;
+  /** Memory for logits, which are large: shared, and used again. */
+  #logits = new Float32Array(new SharedArrayBuffer(0));
 
-  constructor(worker: ComputeWorker, info: StageInfo) {
+  constructor(worker: ComputeWorker, info: StageInfo, spec: StageSpec) {
     this.#worker = worker;
     this.info = info;
+    this.#spec = spec;
   }
 
   open(sample: number, capacity: number): void {
@@ -116,8 +120,17 @@ class WorkerStage implements Stage {
     return this.#rows({ op: "forward", id: 0, batch });
   }
 
-  logits(hidden: Float32Array): Promise<Float32Array> {
-    return this.#rows({ op: "logits", id: 0, hidden });
+  async logits(hidden: Float32Array, out?: Float32Array): Promise<Float32Array> {
+    const { dModel, vocab } = this.#spec;
+    const values = hidden.length / dModel * vocab;
+    if (this.#logits.length < values) {
+      this.#logits = new Float32Array(new SharedArrayBuffer(4 * values));
+    }
+    const shared = this.#logits.subarray(0, values);
+    await this.#rows({ op: "logits", id: 0, hidden, out: shared });
+    if (!out) return shared;
+    out.set(shared);
+    return out;
   }
 
   async #rows(request: WorkerRequest & { id: number }): Promise<Float32Array> {

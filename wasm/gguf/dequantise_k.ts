@@ -8,12 +8,12 @@ import { halfTable } from "./half.ts";
 const BLOCK = 256;
 
 /** Scale of sub-block `j` (0 to 7): six bits out of the twelve bytes at `at`. */
-function scale(bytes: Uint8Array, at: number, j: number): number {
+export function kScale(bytes: Uint8Array, at: number, j: number): number {
   return j < 4 ? bytes[at + j]! & 63 : bytes[at + j + 4]! & 15 | (bytes[at + j - 4]! >> 6) << 4;
 }
 
 /** Minimum of sub-block `j` (0 to 7): six bits out of the twelve bytes at `at`. */
-function minimum(bytes: Uint8Array, at: number, j: number): number {
+export function kMinimum(bytes: Uint8Array, at: number, j: number): number {
   return j < 4 ? bytes[at + j + 4]! & 63 : bytes[at + j + 4]! >> 4 | (bytes[at + j]! >> 6) << 4;
 }
 
@@ -31,10 +31,10 @@ export function rowQ4_K(
     const d = half[bytes[offset]! | bytes[offset + 1]! << 8]!;
     const dmin = half[bytes[offset + 2]! | bytes[offset + 3]! << 8]!;
     for (let pair = 0; pair < 4; pair++) {
-      const d1 = d * scale(bytes, offset + 4, 2 * pair);
-      const m1 = dmin * minimum(bytes, offset + 4, 2 * pair);
-      const d2 = d * scale(bytes, offset + 4, 2 * pair + 1);
-      const m2 = dmin * minimum(bytes, offset + 4, 2 * pair + 1);
+      const d1 = d * kScale(bytes, offset + 4, 2 * pair);
+      const m1 = dmin * kMinimum(bytes, offset + 4, 2 * pair);
+      const d2 = d * kScale(bytes, offset + 4, 2 * pair + 1);
+      const m2 = dmin * kMinimum(bytes, offset + 4, 2 * pair + 1);
       const codes = offset + 16 + 32 * pair;
       const at = outOffset + 64 * pair;
       for (let l = 0; l < 32; l++) {
@@ -61,10 +61,10 @@ export function rowQ5_K(
     const dmin = half[bytes[offset + 2]! | bytes[offset + 3]! << 8]!;
     const high = offset + 16;
     for (let pair = 0; pair < 4; pair++) {
-      const d1 = d * scale(bytes, offset + 4, 2 * pair);
-      const m1 = dmin * minimum(bytes, offset + 4, 2 * pair);
-      const d2 = d * scale(bytes, offset + 4, 2 * pair + 1);
-      const m2 = dmin * minimum(bytes, offset + 4, 2 * pair + 1);
+      const d1 = d * kScale(bytes, offset + 4, 2 * pair);
+      const m1 = dmin * kMinimum(bytes, offset + 4, 2 * pair);
+      const d2 = d * kScale(bytes, offset + 4, 2 * pair + 1);
+      const m2 = dmin * kMinimum(bytes, offset + 4, 2 * pair + 1);
       const codes = offset + 48 + 32 * pair;
       const at = outOffset + 64 * pair;
       for (let l = 0; l < 32; l++) {

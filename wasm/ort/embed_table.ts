@@ -6,22 +6,29 @@ import type { OpenBlocks } from "../block_file.ts";
 import { tensorLocation } from "../block.ts";
 import { MdiError } from "../error.ts";
 import { dequantiseRow } from "../gguf/dequantise.ts";
-import { rowBytes } from "../gguf/types.ts";
-import { attribute, ggufType } from "./weights.ts";
+import { type GgufType, rowBytes } from "../gguf/types.ts";
+import { PageBuffer } from "../page_buffer.ts";
+import { attribute, ggufType } from "./node_attributes.ts";
 
-/** A table and the function that reads it. */
-export interface EmbedTable {
-  /** Bytes resident. */
-  bytes: number;
+/** A table and the function that reads it. Disposing frees it. */
+export interface EmbedTable extends Disposable {
   /** Token ids -> hidden rows [ids, d_model]. */
   embed(ids: Int32Array): Float32Array;
 }
 
-/** Loads the embed block where it is one GatherGguf; undefined where it is any other graph. */
-export async function loadEmbedTable(
-  blocks: OpenBlocks,
-  dModel: number,
-): Promise<EmbedTable | undefined> {
+/** A table that can be loaded. */
+export interface EmbedTablePlan {
+  /** Bytes resident. */
+  bytes: number;
+  /** Reads it. */
+  load(): Promise<EmbedTable>;
+}
+
+/**
+ * Looks at the embed block; undefined where it is anything but one GatherGguf.
+ * @throws {MdiError} model_corrupt, model_unsupported
+ */
+export function planEmbedTable(blocks: OpenBlocks, dModel: number): EmbedTablePlan | undefined {
   const graph = blocks.header("embed").model.graph!;
   const [node] = graph.node;
   if (graph.node.length !== 1 || node?.domain !== "mdi" || node.opType !== "GatherGguf") {
@@ -29,31 +36,60 @@ export async function loadEmbedTable(
   }
   const tensor = graph.initializer.find((candidate) => candidate.name === node.input[0]);
   const place = tensor && tensorLocation(tensor);
-  const bytes = place
-    ? await blocks.read({ ...place, block: place.block === "self" ? "embed" : place.block })
-    : tensor?.rawData;
+  const source = place
+    ? { ...place, block: place.block === "self" ? "embed" : place.block }
+    : tensor?.rawData ?? new Uint8Array(0);
   const type = ggufType(node);
   const k = attribute(node, "K");
   const n = attribute(node, "N");
-  const stride = rowBytes(type, k);
-  if (!bytes || bytes.length !== n * stride || k !== dModel) {
+  if (source.length !== n * rowBytes(type, k) || k !== dModel) {
     throw new MdiError(
       "model_corrupt",
-      `Cannot load the embedding: ${bytes?.length ?? 0} bytes for ${n} rows of ${k} in ${type}`,
+      `Cannot load the embedding: ${source.length} bytes for ${n} rows of ${k} in ${type}`,
     );
   }
   return {
-    bytes: bytes.length,
-    embed(ids) {
-      const out = new Float32Array(ids.length * k);
-      for (let i = 0; i < ids.length; i++) {
-        const id = ids[i]!;
-        if (id < 0 || id >= n) {
-          throw new RangeError(`Cannot embed token id ${id}: the vocabulary has ${n}`);
-        }
-        dequantiseRow(type, bytes, id * stride, k, out, i * k);
-      }
-      return out;
+    bytes: source.length,
+    async load() {
+      using memory = new DisposableStack();
+      const pages = memory.use(new PageBuffer(source.length));
+      const bytes = pages.bytes(0, source.length);
+      await blocks.read(source, bytes);
+      memory.move();
+      return new GgufTable(pages, bytes, type, n, k);
     },
   };
+}
+
+class GgufTable implements EmbedTable {
+  readonly #pages: PageBuffer;
+  readonly #bytes: Uint8Array;
+  readonly #type: GgufType;
+  readonly #n: number;
+  readonly #k: number;
+
+  constructor(pages: PageBuffer, bytes: Uint8Array, type: GgufType, n: number, k: number) {
+    this.#pages = pages;
+    this.#bytes = bytes;
+    this.#type = type;
+    this.#n = n;
+    this.#k = k;
+  }
+
+  embed(ids: Int32Array): Float32Array {
+    const k = this.#k;
+    const stride = rowBytes(this.#type, k);
+    const out = new Float32Array(ids.length * k);
+    for (const [i, id] of ids.entries()) {
+      if (id < 0 || id >= this.#n) {
+        throw new RangeError(`Cannot embed token id ${id}: the vocabulary has ${this.#n}`);
+      }
+      dequantiseRow(this.#type, this.#bytes, id * stride, k, out, i * k);
+    }
+    return out;
+  }
+
+  [Symbol.dispose](): void {
+    this.#pages[Symbol.dispose]();
+  }
 }

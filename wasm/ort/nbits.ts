@@ -17,22 +17,22 @@ export interface NBitsShape {
 
 /**
  * Expands a weight and transposes it, as MatMul wants it.
- * @returns f32 [K, N].
+ * @param parts codes, scales and, where there are any, zero points.
+ * @param out gets f32 [K, N].
  * @throws {MdiError} model_corrupt where the parts have not the sizes that the shape needs.
  */
 export function dequantiseNBits(
   shape: NBitsShape,
-  codes: Uint8Array,
-  scaleBytes: Uint8Array,
-  zeroBytes?: Uint8Array,
-): Float32Array<ArrayBuffer> {
+  parts: readonly Uint8Array[],
+  out: Float32Array,
+): void {
   const { k, n, bits, blockSize } = shape;
+  const [codes, scaleBytes, zeroBytes] = parts as [Uint8Array, Uint8Array, Uint8Array?];
   const blocks = Math.ceil(k / blockSize);
   const blockBytes = blockSize * bits / 8;
   expect("codes", codes.length, n * blocks * blockBytes);
   const scales = floats("scales", scaleBytes, n * blocks);
   const zeros = zeroPoints(zeroBytes, n, blocks, bits);
-  const out = new Float32Array(k * n);
   const four = bits === 4;
   // Sixteen columns at a time, so that a written cache line is filled before it is left.
   for (let n0 = 0; n0 < n; n0 += 16) {
@@ -58,7 +58,6 @@ export function dequantiseNBits(
       }
     }
   }
-  return out;
 }
 
 function zeroPoints(

@@ -4,13 +4,15 @@
  * is its Node build under Deno; the entry "onnxruntime-web/wasm" does not load in a worker.
  */
 import * as ort from "onnxruntime-web";
+import { readInto } from "../block_file.ts";
 import { MdiError, messageOf } from "../error.ts";
+import { PageBuffer } from "../page_buffer.ts";
 
 /** One weight given to a session beside its graph. */
 export interface ExternalTensor {
   /** The `location` that the graph's initializer names. */
   path: string;
-  /** Its bytes; they are detached once the session holds them. */
+  /** Its bytes; the session makes a copy. */
   data: Uint8Array<ArrayBuffer>;
 }
 
@@ -22,41 +24,106 @@ export type OrtSession = ort.InferenceSession;
 ort.env.wasm.numThreads = 1;
 ort.env.logLevel = "error";
 
+let starting: Promise<void> | undefined;
+
 /**
- * Makes a session and lets go of the given bytes at once, without waiting for a garbage collection:
- * they are the second copy of the weights.
+ * Starts ONNX Runtime where that has not been done: its WebAssembly module is compiled, and it opens a
+ * message port that stays open for the life of the process.
+ */
+export function startRuntime(): Promise<void> {
+  return starting ??= start();
+}
+
+/** Gives ONNX Runtime its code, 14 MB that it would read into the heap and never let go. */
+async function start(): Promise<void> {
+  using code = await readCode();
+  if (code) ort.env.wasm.wasmBinary = code.buffer;
+  // There is no other way to start it than to ask for a session; an empty model is refused.
+  await ort.InferenceSession.create(new Uint8Array(1)).catch(() => {});
+  delete ort.env.wasm.wasmBinary;
+}
+
+/** The module's bytes; undefined where it lies elsewhere than in node_modules: ONNX Runtime looks too. */
+async function readCode(): Promise<PageBuffer | undefined> {
+  let file: Deno.FsFile;
+  try {
+    file = await Deno.open(
+      new URL(import.meta.resolve("onnxruntime-web/ort-wasm-simd-threaded.wasm")),
+    );
+  } catch {
+    return undefined;
+  }
+  using opened = file;
+  using memory = new DisposableStack();
+  const { size } = await opened.stat();
+  const pages = memory.use(new PageBuffer(size));
+  if (await readInto(opened, 0, pages.bytes(0, size)) < size) return undefined;
+  memory.move();
+  return pages;
+}
+
+/** How a session is made. */
+export interface SessionOptions {
+  /**
+   * Whether the weights of products are laid out anew, which makes products of many rows a fifth faster
+   * and those of one row no faster, and needs memory for a second copy of each.
+   */
+  prepack: boolean;
+}
+
+/**
+ * Makes a session.
  * @throws {MdiError} model_unsupported with ONNX Runtime's own reason.
  */
 export async function createSession(
   what: string,
   graph: Uint8Array,
   weights: ExternalTensor[],
+  options: SessionOptions = { prepack: true },
 ): Promise<OrtSession> {
+  await startRuntime();
   try {
     return await ort.InferenceSession.create(graph, {
       executionProviders: ["wasm"],
       graphOptimizationLevel: "all",
       // Patterns are kept per input shape, and the past grows with every token.
       enableMemPattern: false,
+      extra: { session: { disable_prepacking: options.prepack ? "0" : "1" } },
       externalData: weights.map(({ path, data }) => ({ path, data })),
     });
   } catch (cause) {
-    const reason = messageOf(cause);
+    const reason = plainReason(messageOf(cause));
     const memory = /alloc|memory|out of bounds/i.test(reason);
     throw new MdiError(
       memory ? "memory" : "model_unsupported",
       `Cannot load ${what} in ONNX Runtime: ${reason}`,
       { cause },
     );
-  } finally {
-    for (const { data } of weights) data.buffer.transfer(0);
   }
+}
+
+/**
+ * ONNX Runtime's own sentence out of "Can't create a session. ERROR_CODE: 1, ERROR_MESSAGE: file:line
+ * signature(parameters) sentence".
+ */
+function plainReason(message: string): string {
+  return message
+    .replace(/^.*?ERROR_MESSAGE: /s, "")
+    .replace(/^\/\S+:\d+ .*?\) (?=[A-Z])/s, "")
+    .trim();
+}
+
+/**
+ * Frees an array that ONNX Runtime made, at once: at the rate of tokens garbage collection comes too late.
+ */
+export function free(array: ArrayBufferView): void {
+  (array.buffer as ArrayBuffer).transfer(0);
 }
 
 /** Makes a tensor over the given memory. */
 export function tensor(
-  type: "float32" | "float16" | "int64",
-  data: Float32Array | Uint16Array | BigInt64Array,
+  type: "float32" | "float16" | "int32" | "int64",
+  data: Float32Array | Uint16Array | Int32Array | BigInt64Array,
   dims: readonly number[],
 ): OrtTensor {
   // A Float16Array where the host has it: ONNX Runtime then refuses the bits as Uint16Array.

@@ -6,8 +6,11 @@ import {
   type ValueInfoProto,
 } from "../gen/onnx/onnx_pb.ts";
 import type { OpenBlocks } from "../block_file.ts";
-import { createSession, type OrtSession, type OrtTensor, tensor } from "./runtime.ts";
-import type { WeightJob, WeightPlan } from "./weights.ts";
+import { createSession, free, type OrtSession, type OrtTensor, tensor } from "./runtime.ts";
+import { SEQLENS_K, TOTAL_SEQUENCE_LENGTH } from "./sequence_lengths.ts";
+import { StagedWeights } from "./staged_weights.ts";
+import type { PlannedSession } from "./session_plan.ts";
+import type { WeightPlan } from "./weights.ts";
 
 type Half = Float16Array | Uint16Array;
 
@@ -33,6 +36,7 @@ export class SessionRunner implements AsyncDisposable {
   #caches: CacheInput[];
   #inputs: Set<string>;
   #dModel: number;
+  #ones = new BigInt64Array(0);
 
   private constructor(session: OrtSession, plan: WeightPlan, dModel: number) {
     this.#session = session;
@@ -49,17 +53,15 @@ export class SessionRunner implements AsyncDisposable {
 
   /** Reads the weights and makes the session. */
   static async load(
-    what: string,
-    plan: WeightPlan,
+    session: PlannedSession,
     blocks: OpenBlocks,
     dModel: number,
   ): Promise<SessionRunner> {
-    const weights = [];
-    for (const job of plan.jobs) {
-      weights.push({ path: job.name, data: await makeWeight(job, blocks) });
-    }
-    const session = await createSession(what, toBinary(ModelProtoSchema, plan.model), weights);
-    return new SessionRunner(session, plan, dModel);
+    const { what, plan, oneRow } = session;
+    using weights = await StagedWeights.read(plan.jobs, blocks);
+    const graph = toBinary(ModelProtoSchema, plan.model);
+    const made = await createSession(what, graph, weights.tensors, { prepack: !oneRow });
+    return new SessionRunner(made, plan, dModel);
   }
 
   /**
@@ -85,47 +87,53 @@ export class SessionRunner implements AsyncDisposable {
       feeds["hidden.1"] = tensor("float16", mlp, [1, count, this.#dModel]);
     }
     if (this.#inputs.has("attention_mask")) {
-      feeds["attention_mask"] = tensor("int64", new BigInt64Array(past + count).fill(1n), [
-        1,
-        past + count,
-      ]);
+      feeds["attention_mask"] = tensor("int64", this.#mask(past + count), [1, past + count]);
     }
     if (this.#inputs.has("position_ids")) {
       const positions = BigInt64Array.from({ length: count }, (_, i) => BigInt(past + i));
       feeds["position_ids"] = tensor("int64", positions, [1, count]);
+    }
+    if (this.#inputs.has(SEQLENS_K)) {
+      feeds[SEQLENS_K] = tensor("int32", Int32Array.of(past + count - 1), [1]);
+    }
+    if (this.#inputs.has(TOTAL_SEQUENCE_LENGTH)) {
+      feeds[TOTAL_SEQUENCE_LENGTH] = tensor("int32", Int32Array.of(past + count), []);
     }
     for (const input of this.#caches) {
       feeds[input.past] = cache.get(input.past) ?? emptyCache(input);
     }
 
     const results = await this.#session.run(feeds);
-    for (const { past: name, present } of this.#caches) cache.set(name, results[present]!);
+    for (const { past, present } of this.#caches) replace(cache, past, results[present]!);
     if (results["logits"]) return floats(results["logits"]);
     if (results["hidden_out"]) return floats(results["hidden_out"]);
     return joinHalves(results["hidden_out.0"]!, results["hidden_out.1"]!, this.#dModel);
+  }
+
+  /** A mask that hides nothing, out of one that is made for twice as many tokens when it is too short. */
+  #mask(length: number): BigInt64Array {
+    if (this.#ones.length < length) this.#ones = new BigInt64Array(2 * length).fill(1n);
+    return this.#ones.subarray(0, length);
   }
 
   /** Keeps the first `keep` of the `have` tokens of a cache. */
   truncate(cache: CachePart, have: number, keep: number): void {
     for (const input of this.#caches) {
       const whole = cache.get(input.past);
-      if (whole) cache.set(input.past, firstTokens(input, whole, have, keep));
+      if (whole) replace(cache, input.past, firstTokens(input, whole, have, keep));
     }
+  }
+
+  /** Frees a cache. */
+  release(cache: CachePart): void {
+    for (const value of cache.values()) free(value.data as Float32Array);
+    cache.clear();
   }
 
   /** Frees the session. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#session.release();
   }
-}
-
-async function makeWeight(job: WeightJob, blocks: OpenBlocks): Promise<Uint8Array<ArrayBuffer>> {
-  const parts: Uint8Array[] = [];
-  for (const source of job.sources) {
-    parts.push(source instanceof Uint8Array ? source : await blocks.read(source));
-  }
-  if (!job.make) return parts[0] as Uint8Array<ArrayBuffer>;
-  return new Uint8Array(job.make(parts).buffer);
 }
 
 function cacheInput(input: ValueInfoProto): CacheInput {
@@ -142,6 +150,12 @@ function cacheInput(input: ValueInfoProto): CacheInput {
     kvHeads: dim(1),
     headDim: dim(3),
   };
+}
+
+function replace(cache: CachePart, name: string, value: OrtTensor): void {
+  const old = cache.get(name);
+  if (old) free(old.data as Float32Array);
+  cache.set(name, value);
 }
 
 function emptyCache({ type, kvHeads, headDim }: CacheInput): OrtTensor {

@@ -1,28 +1,27 @@
 /**
- * Which bytes each weight of a stage's graph is made of, and the rewriting that replaces quantised
- * products by plain ones. ONNX Runtime's WASM build has no SIMD path for 4-bit and 8-bit block weights
- * (about 25 times slower than fp32), so they are expanded to f32 where memory allows. Pure: the bytes
- * themselves are read by the caller.
+ * Which bytes each weight of a stage's graph is made of, and the rewriting of products with quantised
+ * weights. Pure: the bytes themselves are read by the caller.
  */
 import { create } from "@bufbuild/protobuf";
 import {
   type ModelProto,
   type NodeProto,
-  NodeProtoSchema,
+  OperatorSetIdProtoSchema,
   StringStringEntryProtoSchema,
   type TensorProto,
   TensorProto_DataLocation,
-  TensorProto_DataType,
+  type TensorProto_DataType,
   TensorProtoSchema,
 } from "../gen/onnx/onnx_pb.ts";
-import { type TensorLocation, tensorLocation } from "../block.ts";
+import { type TensorLocation, tensorLocation, type TensorSource } from "../block.ts";
 import { MdiError } from "../error.ts";
-import { GGUF_TYPES, type GgufType, isGgufType, rowBytes } from "../gguf/types.ts";
-import { dequantiseTransposed } from "../gguf/dequantise.ts";
-import { dequantiseNBits, type NBitsShape } from "./nbits.ts";
+import { asProduct } from "./product.ts";
 
-/** Bytes of a tensor: inline in the graph, or a place in a block's file. */
-export type TensorSource = Uint8Array | TensorLocation;
+/**
+ * How products with a quantised weight are computed. ONNX Runtime's WASM build has no SIMD path for
+ * 4-bit and 8-bit weights, so "packed" is 10 to 25 times slower than "expanded" to f32.
+ */
+export type WeightForm = "expanded" | "packed";
 
 /** One weight as the session wants it. */
 export interface WeightJob {
@@ -33,7 +32,7 @@ export interface WeightJob {
   /** What it is made from. */
   sources: TensorSource[];
   /** Makes the result from the sources' bytes; absent where the only source is the result. */
-  make?(parts: Uint8Array[]): Float32Array<ArrayBuffer>;
+  make?(parts: readonly Uint8Array[], out: Uint8Array): void;
 }
 
 /** A graph and the weights it needs. */
@@ -42,23 +41,15 @@ export interface WeightPlan {
   jobs: WeightJob[];
   /** Bytes of the weights that were quantised and are now f32. */
   expandedBytes: number;
-}
-
-/** A product with a block-quantised constant: what it takes to replace it by MatMul. */
-interface Product {
-  k: number;
-  n: number;
-  half: boolean;
-  sources: TensorSource[];
-  make(parts: Uint8Array[]): Float32Array<ArrayBuffer>;
+  /** Bytes of the weights that stay quantised. */
+  packedBytes: number;
 }
 
 /**
  * Rewrites a joined graph (see join.ts) and lists its weights.
- * @param expand whether MatMulNBits becomes MatMul; mdi's own MatMulGguf always does.
  * @throws {MdiError} model_unsupported, model_corrupt
  */
-export function planWeights(model: ModelProto, options: { expand: boolean }): WeightPlan {
+export function planWeights(model: ModelProto, form: WeightForm): WeightPlan {
   const graph = model.graph!;
   const initializers = new Map(graph.initializer.map((tensor) => [tensor.name, tensor]));
   const source = (name: string): TensorSource => {
@@ -69,36 +60,40 @@ export function planWeights(model: ModelProto, options: { expand: boolean }): We
         `Cannot use weight ${name}: it is computed, not constant`,
       );
     }
-    return sourceOf(tensor);
+    const place = tensorLocation(tensor);
+    return place ? blockPlace(tensor.name, place) : tensor.rawData;
   };
-  const jobs: WeightJob[] = [];
+  const made = new Map<string, WeightJob>();
   const nodes: NodeProto[] = [];
-  /** Expanded weights by their first source's name: a tied weight is expanded once. */
-  const expanded = new Map<string, string>();
   let expandedBytes = 0;
+  let packedBytes = 0;
 
   for (const node of graph.node) {
-    const product = asProduct(node, source, options.expand);
-    if (!product) {
+    const product = asProduct(node, source);
+    const chosen = product && (form === "packed" && product.packed || product.expanded);
+    if (!product || !chosen || chosen === "as it is") {
+      if (product) packedBytes += product.sources.reduce((sum, { length }) => sum + length, 0);
       nodes.push(node);
       continue;
     }
-    const weight = node.input[1]!;
-    const name = `${weight}:f32`;
-    if (!expanded.has(weight)) {
-      const bytes = product.n * product.k * 4;
-      expanded.set(weight, name);
-      expandedBytes += bytes;
-      initializers.set(name, externalTensor(name, [product.k, product.n], bytes));
-      jobs.push({ name, bytes, sources: product.sources, make: product.make });
-    }
-    nodes.push(...asMatMul(node, name, product.half));
+    const names = chosen.tensors.map(({ suffix, dims, type, bytes, make }) => {
+      const name = `${product.weight}:${suffix}`;
+      // A tied weight is made once.
+      if (!made.has(name)) {
+        made.set(name, { name, bytes, sources: product.sources, make });
+        initializers.set(name, externalTensor(name, dims, type, bytes));
+        if (chosen === product.expanded) expandedBytes += bytes;
+        else packedBytes += bytes;
+      }
+      return name;
+    });
+    nodes.push(...chosen.nodes(names));
   }
 
   const used = new Set(nodes.flatMap((node) => node.input));
   graph.node = nodes;
   graph.initializer = [...initializers.values()].filter((tensor) => used.has(tensor.name));
-  const made = new Set(jobs.map((job) => job.name));
+  const jobs = [...made.values()];
   for (const tensor of graph.initializer) {
     const place = tensorLocation(tensor);
     if (!place || made.has(tensor.name)) continue;
@@ -109,120 +104,22 @@ export function planWeights(model: ModelProto, options: { expand: boolean }): We
     });
     setExternal(tensor, place.length);
   }
-  if (options.expand || jobs.some((job) => job.make)) {
-    model.opsetImport = model.opsetImport.filter((opset) => opset.domain !== "mdi");
-  }
-  return { model, jobs, expandedBytes };
+  declareOperators(model);
+  return { model, jobs, expandedBytes, packedBytes };
 }
 
-/** Bytes that all quantised products of a graph take as f32. */
-export function expandedBytesOf(model: ModelProto): number {
-  let bytes = 0;
-  for (const node of model.graph?.node ?? []) {
-    if (node.opType !== "MatMulNBits" && node.opType !== "MatMulGguf") continue;
-    bytes += 4 * attribute(node, "K") * attribute(node, "N");
-  }
-  return bytes;
-}
-
-function asProduct(
-  node: NodeProto,
-  source: (name: string) => TensorSource,
-  expand: boolean,
-): Product | undefined {
-  if (node.domain === "mdi" && node.opType === "MatMulGguf") {
-    const type = ggufType(node);
-    const k = attribute(node, "K");
-    const n = attribute(node, "N");
-    const weight = source(node.input[1]!);
-    expectLength(node, weight, n * rowBytes(type, k));
-    return {
-      k,
-      n,
-      half: false,
-      sources: [weight],
-      make([bytes]) {
-        const out = new Float32Array(n * k);
-        dequantiseTransposed(type, bytes!, n, k, out);
-        return out;
-      },
-    };
-  }
-  if (!expand || node.domain !== "com.microsoft" || node.opType !== "MatMulNBits") return undefined;
-  if ((node.input[4] ?? "") !== "" || (node.input[5] ?? "") !== "") return undefined;
-  const shape: NBitsShape = {
-    k: attribute(node, "K"),
-    n: attribute(node, "N"),
-    bits: attribute(node, "bits"),
-    blockSize: attribute(node, "block_size"),
-  };
-  if (shape.bits !== 4 && shape.bits !== 8) return undefined;
-  const names = node.input.slice(1, 4).filter((name) => name !== "");
-  const sources = names.map(source);
-  const scaleBytes = lengthOf(sources[1]!);
-  const scales = shape.n * Math.ceil(shape.k / shape.blockSize);
-  return {
-    ...shape,
-    half: scaleBytes === 2 * scales,
-    sources,
-    make: ([codes, scale, zeros]) => dequantiseNBits(shape, codes!, scale!, zeros),
-  };
-}
-
-/** MatMul over the expanded weight; in a half-precision graph between two casts. */
-function asMatMul(node: NodeProto, weight: string, half: boolean): NodeProto[] {
-  const input = node.input[0]!;
-  const output = node.output[0]!;
-  const matmul = (a: string, y: string) =>
-    create(NodeProtoSchema, { opType: "MatMul", name: node.name, input: [a, weight], output: [y] });
-  if (!half) return [matmul(input, output)];
-  return [
-    cast(`${node.name}/in`, input, `${output}:in`, TensorProto_DataType.FLOAT),
-    matmul(`${output}:in`, `${output}:out`),
-    cast(`${node.name}/out`, `${output}:out`, output, TensorProto_DataType.FLOAT16),
-  ];
-}
-
-function cast(name: string, input: string, output: string, to: number): NodeProto {
-  return create(NodeProtoSchema, {
-    opType: "Cast",
-    name,
-    input: [input],
-    output: [output],
-    attribute: [{ name: "to", type: 2, i: BigInt(to) }],
-  });
-}
-
-/** The GGUF tensor type that one of mdi's own operators names. */
-export function ggufType(node: NodeProto): GgufType {
-  const bytes = node.attribute.find((attribute) => attribute.name === "type")?.s;
-  const type = new TextDecoder().decode(bytes);
-  if (!isGgufType(type)) {
-    throw new MdiError(
-      "model_unsupported",
-      `Cannot run ${node.name}: weight type "${type}" is none of ${
-        Object.keys(GGUF_TYPES).join(", ")
-      }`,
+/** mdi's own operators are gone, and ONNX Runtime's may be new. */
+function declareOperators(model: ModelProto): void {
+  const contrib = "com.microsoft";
+  const needed = model.graph!.node.some((node) => node.domain === contrib);
+  model.opsetImport = model.opsetImport.filter(({ domain }) =>
+    domain !== "mdi" && domain !== contrib
+  );
+  if (needed) {
+    model.opsetImport.push(
+      create(OperatorSetIdProtoSchema, { domain: contrib, version: 1n }),
     );
   }
-  return type;
-}
-
-/** A positive whole-number attribute of a node. */
-export function attribute(node: NodeProto, name: string): number {
-  const value = Number(node.attribute.find((attribute) => attribute.name === name)?.i ?? 0n);
-  if (!Number.isSafeInteger(value) || value <= 0 || value > 2 ** 31) {
-    throw new MdiError(
-      "model_corrupt",
-      `Cannot run ${node.opType} ${node.name}: ${name} is ${value}`,
-    );
-  }
-  return value;
-}
-
-function sourceOf(tensor: TensorProto): TensorSource {
-  const place = tensorLocation(tensor);
-  return place ? blockPlace(tensor.name, place) : tensor.rawData;
 }
 
 /** join.ts named the initializer "block@offset"; its own location may still say "self". */
@@ -230,26 +127,13 @@ function blockPlace(name: string, place: TensorLocation): TensorLocation {
   return { ...place, block: name.slice(0, name.lastIndexOf("@")) };
 }
 
-function lengthOf(source: TensorSource): number {
-  return source.length;
-}
-
-function expectLength(node: NodeProto, source: TensorSource, bytes: number): void {
-  if (lengthOf(source) === bytes) return;
-  throw new MdiError(
-    "model_corrupt",
-    `Cannot run ${node.name}: its weight has ${
-      lengthOf(source)
-    } bytes where its shape needs ${bytes}`,
-  );
-}
-
-function externalTensor(name: string, dims: number[], bytes: number): TensorProto {
-  const tensor = create(TensorProtoSchema, {
-    name,
-    dims: dims.map(BigInt),
-    dataType: TensorProto_DataType.FLOAT,
-  });
+function externalTensor(
+  name: string,
+  dims: number[],
+  dataType: TensorProto_DataType,
+  bytes: number,
+): TensorProto {
+  const tensor = create(TensorProtoSchema, { name, dims: dims.map(BigInt), dataType });
   setExternal(tensor, bytes);
   return tensor;
 }

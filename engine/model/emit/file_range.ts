@@ -3,7 +3,7 @@ import { MdiError, messageOf } from "../../../wasm/error.ts";
 import type { TensorData } from "../types.ts";
 
 /** Most bytes of a tensor in memory at a time. */
-const CHUNK_BYTES = 4 * 2 ** 20;
+const CHUNK_BYTES = 2 ** 20;
 
 /** What identifies a file's content for `mdi inspect` and for the import's cache key. */
 export interface FileInfo {
@@ -39,14 +39,15 @@ export async function readRange(
   return bytes;
 }
 
-/** A range of a file as tensor data, in chunks of a few MB. */
+/** A range of a file as tensor data, in chunks. */
 export function rangeData(path: string, offset: number, bytes: number): TensorData {
   return groupedData(path, offset, bytes, CHUNK_BYTES, (group) => group);
 }
 
 /**
  * A range of a file as tensor data, made group by group: each is read whole and handed on as `convert`
- * returns it, which must have the same length.
+ * returns it, which must have the same length. A chunk holds until the next one is asked for: a model's
+ * worth of garbage would leave the heap a hundred megabytes larger.
  */
 export function groupedData(
   path: string,
@@ -60,10 +61,15 @@ export function groupedData(
     async *chunks(signal?: AbortSignal) {
       using file = await opened(path, () => Deno.open(path));
       await file.seek(offset, Deno.SeekMode.Start);
-      for (let at = 0; at < bytes; at += groupBytes) {
-        const group = new Uint8Array(Math.min(groupBytes, bytes - at));
-        await fill(file, group, path, signal);
-        yield convert(group);
+      const memory = new Uint8Array(Math.min(groupBytes, bytes));
+      try {
+        for (let at = 0; at < bytes; at += groupBytes) {
+          const group = memory.subarray(0, Math.min(groupBytes, bytes - at));
+          await fill(file, group, path, signal);
+          yield convert(group);
+        }
+      } finally {
+        memory.buffer.transfer(0);
       }
     },
   };
