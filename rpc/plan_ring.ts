@@ -5,6 +5,7 @@ import { parseLayers } from "../engine/plan/parse_layers.ts";
 import { type Plan, planFromCounts } from "../engine/plan/plan.ts";
 import { splitLayers } from "../engine/plan/split.ts";
 import { freeMemory } from "./device.ts";
+import { withRequired } from "./membership.ts";
 import type { Peer } from "./peer.ts";
 import type { ResolvedNode } from "./ring_options.ts";
 
@@ -66,17 +67,16 @@ export function planLayers(
     return parseLayers(typeof layers === "string" ? layers : layers.join(","), names, count);
   }
   if (peers.length === 0) return planFromCounts(names, [count]);
-  const sizes = manifest.blocks.map((block) => ({ name: block.name, bytes: residentBytes(block) }));
-  const bytesOf = (name: string) => sizes.find((block) => block.name === name)!.bytes;
+  const layerBlocks = manifest.blocks.filter(({ name }) => name.startsWith("layer."));
+  // A tied head has its weights in another block.
+  const head = withRequired(manifest, new Set(["head"])).filter(({ name }) => name !== "shared");
   const embed = manifest.blocks.find((block) => block.name === "embed")!.bytes;
   return splitLayers({
     layers: count,
-    layerBytes: Math.max(
-      ...sizes.filter((block) => block.name.startsWith("layer.")).map((block) => block.bytes),
-    ),
+    layerBytes: Math.max(...layerBlocks.map(residentBytes)),
     // An embedding is a look-up: it takes memory and next to no time.
     embedBytes: 0,
-    headBytes: bytesOf("head"),
+    headBytes: head.reduce((sum, block) => sum + residentBytes(block), 0),
     nodes: [
       {
         name: node.name,
