@@ -3,7 +3,8 @@
  * for an answer that has just ended does not end the program and with it the conversation.
  */
 import { MdiError } from "../wasm/error.ts";
-import type { Chat, GenerateOptions, Ring } from "../rpc/ring.ts";
+import type { Chat } from "../rpc/chat.ts";
+import type { GenerateOptions, Ring } from "../rpc/ring.ts";
 import { LineReader } from "./line_reader.ts";
 import type { CommandContext } from "./program.ts";
 import { summaryText } from "./summary.ts";

@@ -9,9 +9,9 @@
  */
 import { join } from "node:path";
 import { formatBytes } from "../engine/format_bytes.ts";
-import { defaultHome } from "../engine/store/layout.ts";
 import { newToken } from "../rpc/token.ts";
 import { MdiError, type MdiErrorCode, messageOf } from "../wasm/error.ts";
+import { demoHome } from "./demo_home.ts";
 import { LineReader } from "./line_reader.ts";
 import { permissionFlags } from "./permissions.ts";
 import type { CommandContext, RootOptions } from "./program.ts";
@@ -98,7 +98,7 @@ class SecondaryProcess implements AsyncDisposable {
   constructor(number: number, options: RootOptions & { token: string }) {
     const { backend, memory, storeLimit, token } = options;
     this.#name = `secondary-${number}`;
-    const home = join(defaultHome(), "demo", `${number}`);
+    const home = join(demoHome(), `${number}`);
     const flags = { "--name": this.#name, "--listen": "127.0.0.1:0", "--backend": backend };
     const limits = { "--memory": memory, "--store-limit": storeLimit };
     try {

@@ -4,7 +4,7 @@ import { MdiError, type MdiErrorCode } from "../wasm/error.ts";
 /** Status of success. */
 export const EXIT_OK = 0;
 /** Status of a defect of mdi itself. */
-export const EXIT_INTERNAL = 1;
+const EXIT_INTERNAL = 1;
 /** Status of wrong usage: flags, prompts, addresses. */
 export const EXIT_USAGE = 2;
 

@@ -1,11 +1,17 @@
 /**
- * Runs all prompts at once and writes what comes. On a terminal, and wherever only one sample runs,
+ * Runs all prompts at once, as far as the ring takes them, and writes what comes. On a terminal, and wherever only one sample runs,
  * text is written as it comes; with several samples the first one streams and the others follow whole,
  * because interleaved texts cannot be read. `--json` has every token as it comes.
  */
 import type { GenerationResult } from "../engine/generation.ts";
 import type { GenerateOptions, Prompt, Ring } from "../rpc/ring.ts";
 import type { Output } from "./output.ts";
+
+/**
+ * Samples that are asked for at once: what waits for a slot does not pile up in the ring, which refuses
+ * more than 1024, and no slot of the 512 that there may be stays empty.
+ */
+const MAX_AT_ONCE = 1024;
 
 /** Characters of a prompt that a sample's title shows. */
 const TITLE_LENGTH = 60;
@@ -28,7 +34,7 @@ export async function generateAll(
 ): Promise<void> {
   const screen = new Screen(output, jobs);
   const seeded = options.seed === undefined ? {} : { seed: options.seed };
-  await Promise.all(jobs.map(async (job) => {
+  const run = async (job: Job) => {
     const generation = ring.generate(job.input, { ...options, ...seeded, stream: job.sample });
     for await (const { id, text } of generation) {
       output.record({ type: "token", sample: job.sample, id, text });
@@ -37,7 +43,18 @@ export async function generateAll(
     const result = await generation.result;
     output.record(sampleRecord(job, result));
     screen.finish(job.sample);
+  };
+  // One generator for all: the error of one sample ends it, and so keeps the others from starting more.
+  const queue = inOrder(jobs);
+  await Promise.all(Array.from({ length: Math.min(MAX_AT_ONCE, jobs.length) }, async () => {
+    for (const job of queue) {
+      if (!options.signal?.aborted) await run(job);
+    }
   }));
+}
+
+function* inOrder(jobs: readonly Job[]): Generator<Job> {
+  yield* jobs;
 }
 
 function sampleRecord(job: Job, result: GenerationResult): Record<string, unknown> {

@@ -19,8 +19,10 @@ export async function inspectCommand(
   options: { dtype?: string; tokenizer?: string },
   { output, signal }: CommandContext,
 ): Promise<void> {
-  const store = await openStore(defaultHome());
   using events = showEvents(output);
+  const store = await openStore(defaultHome(), {
+    onNote: (message) => events.show({ type: "note", message }),
+  });
   const files = await fetchModel(model, { store, signal, onEvent: events.show });
   await using source = await openFiles(files, {
     dtype: options.dtype,
@@ -39,7 +41,7 @@ const FILES: Record<ModelDescription["source"], string> = {
 };
 
 /** The description for people; layers that are alike are one line. */
-export function describeText(model: ModelDescription): string {
+function describeText(model: ModelDescription): string {
   const { config } = model;
   const facts: [string, string][] = [
     ["model", model.name],

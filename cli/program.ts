@@ -6,17 +6,19 @@ import { demoCommand } from "./demo.ts";
 import { inspectCommand } from "./inspect.ts";
 import type { Output, OutputOptions } from "./output.ts";
 import { pullCommand } from "./pull.ts";
-import { addRootFlags, DTYPES, type RootOptions } from "./root_flags.ts";
+import { addRootFlags, DTYPES, type RootOptions, TOKENIZER_TEXT } from "./root_flags.ts";
 import { secondaryCommand } from "./secondary.ts";
 import { starterCommand } from "./starter.ts";
 import { storeListCommand, storeRemoveCommand, storeVerifyCommand } from "./store.ts";
 import { tokenNewCommand } from "./token.ts";
+import { typedModel, typedPath } from "./typed_path.ts";
 import { flagNames, strayWord } from "./usage.ts";
 
 export type { RootOptions };
 
 const EXAMPLES = `
 Examples:
+  mdi --demo                         a ring of three on this device; its stores: $MDI_HOME/demo
   mdi --starter                      chat with the default model on this device alone
   mdi --starter --prompt "Once upon a time" --tokens 50
   mdi token new                      make the token that lets devices join (once a ring)
@@ -109,13 +111,15 @@ export function createProgram(startCommand: Start, output: OutputOptions): Comma
   });
 
   withOutput(
-    program.command("pull [model]").summary("Fetch a model, so that later starts need no network.")
+    program.command("pull").argument("[model]", "", (text) => typedModel(text)).summary(
+      "Fetch a model, so that later starts need no network.",
+    )
       .description(
         "Fetch a model and cut it into blocks, so that later starts need no network.\n" +
           'MODEL is a path or "owner/name[:file or dtype]" on the Hugging Face hub; without one, the default model.',
       )
       .addOption(new Option("--dtype <dtype>", "which file of an ONNX export").choices(DTYPES))
-      .option("--tokenizer <dir>", "directory of the tokenizer files, where the model has none")
+      .option("--tokenizer <dir>", TOKENIZER_TEXT, (text) => typedPath(text))
       .option("--store-limit <bytes>", "disk that models may take, like 20GB", byteCount),
   ).action((model, _options, command) => {
     const options = command.optsWithGlobals();
@@ -123,10 +127,10 @@ export function createProgram(startCommand: Start, output: OutputOptions): Comma
   });
 
   withOutput(
-    program.command("inspect [model]")
+    program.command("inspect").argument("[model]", "", (text) => typedModel(text))
       .description("Show a model's architecture, layers, dtypes, parameters and block sizes.")
       .addOption(new Option("--dtype <dtype>", "which file of an ONNX export").choices(DTYPES))
-      .option("--tokenizer <dir>", "directory of the tokenizer files, where the model has none"),
+      .option("--tokenizer <dir>", TOKENIZER_TEXT, (text) => typedPath(text)),
   ).action((model, _options, command) => {
     const options = command.optsWithGlobals();
     return start(options, (context) => inspectCommand(model, options, context));

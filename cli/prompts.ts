@@ -1,5 +1,6 @@
 /** Prompts as people give them: text, "-" for standard input, "@file". */
 import { messageOf } from "../wasm/error.ts";
+import { typedPath } from "./typed_path.ts";
 
 /** Whether standard input was a prompt already. */
 let inputRead = false;
@@ -25,7 +26,7 @@ export async function readPrompt(argument: string): Promise<string> {
     }
     return argument;
   }
-  const path = argument.slice(1);
+  const path = typedPath(argument.slice(1));
   const what = `file "${path}"`;
   try {
     const file = await Deno.open(path);

@@ -12,9 +12,12 @@ export async function pullCommand(
   options: { dtype?: string; tokenizer?: string; storeLimit?: number },
   { output, signal }: CommandContext,
 ): Promise<number> {
-  const store = await openStore(defaultHome(), { limitBytes: options.storeLimit ?? null });
-  await using pin = await store.pin();
   using events = showEvents(output);
+  const store = await openStore(defaultHome(), {
+    limitBytes: options.storeLimit ?? null,
+    onNote: (message) => events.show({ type: "note", message }),
+  });
+  await using pin = await store.pin();
   const { manifest, files } = await loadModel(model, {
     store,
     pin,

@@ -10,9 +10,13 @@ import {
   seedNumber,
   wholeNumber,
 } from "./args.ts";
+import { typedModel, typedPath } from "./typed_path.ts";
 
 /** Which file of an ONNX export. */
 export const DTYPES = ["fp32", "fp16", "q8", "q4", "q4f16"] as const;
+
+/** What --tokenizer is for. */
+export const TOKENIZER_TEXT = "directory of the tokenizer files, where the model has none";
 
 /** Adds them. */
 export function addRootFlags(program: Command) {
@@ -46,11 +50,12 @@ export function addRootFlags(program: Command) {
     .option(
       "--model <name|path>",
       "GGUF file, safetensors or ONNX directory, or owner/name[:file] on the hub",
+      (text) => typedModel(text),
     )
     .addOption(
       new Option("--dtype <dtype>", "which file of an ONNX export").choices(DTYPES),
     )
-    .option("--tokenizer <dir>", "directory of the tokenizer files, where the model has none")
+    .option("--tokenizer <dir>", TOKENIZER_TEXT, (text) => typedPath(text))
     .option("--context <n>", "positions that a prompt and its answer may have", wholeNumber(1))
     .optionsGroup("Prompts (without any: chat on a terminal):")
     .option(

@@ -1,18 +1,22 @@
 /** `mdi store list|verify|remove`: what is stored on this device. */
+import { join } from "node:path";
+import { namesIn } from "../engine/store/disk.ts";
 import { defaultHome } from "../engine/store/layout.ts";
 import { removeModel } from "../engine/store/collect.ts";
-import { listStore, verifyStore } from "../engine/store/report.ts";
-import { openStore } from "../engine/store/store.ts";
+import { listStore } from "../engine/store/report.ts";
+import { verifyStore } from "../engine/store/verify.ts";
+import { openStore, type Store } from "../engine/store/store.ts";
 import { MdiError } from "../wasm/error.ts";
-import { recordOf } from "./output.ts";
+import { type Output, recordOf } from "./output.ts";
 import { startProgress } from "./progress.ts";
+import { demoHome } from "./demo_home.ts";
 import type { CommandContext } from "./program.ts";
 import { formatBytes } from "../engine/format_bytes.ts";
 import { renderTable } from "./table.ts";
 
 /** Lists the stored models. */
 export async function storeListCommand({ output }: CommandContext): Promise<void> {
-  const store = await openStore(defaultHome());
+  const store = await openOwnStore(output);
   const list = await listStore(store.layout);
   output.record(recordOf("store", list));
   const rows = [
@@ -41,6 +45,14 @@ export async function storeListCommand({ output }: CommandContext): Promise<void
   }
   const free = list.freeBytes === null ? "" : `, ${formatBytes(list.freeBytes)} free on its disk`;
   output.text(`${list.path}: ${formatBytes(list.bytes)}${free}\n`);
+  const demo = await namesIn(demoHome());
+  if (demo.length > 0) {
+    output.text(
+      `The secondaries of "mdi --demo" have stores of their own: ${
+        demo.map((name) => join(demoHome(), name)).join(", ")
+      }\n`,
+    );
+  }
   if (list.orphanBytes > 0) {
     output.text(
       `${formatBytes(list.orphanBytes)} belong to no model here (layers kept for a ring).\n`,
@@ -50,7 +62,7 @@ export async function storeListCommand({ output }: CommandContext): Promise<void
 
 /** Checks every stored byte; damaged files go, and come again when they are needed. */
 export async function storeVerifyCommand({ output, signal }: CommandContext): Promise<void> {
-  const store = await openStore(defaultHome());
+  const store = await openOwnStore(output);
   const progress = startProgress("checking", output.progress());
   const report = await verifyStore(store.layout, {
     signal,
@@ -77,10 +89,14 @@ export async function storeVerifyCommand({ output, signal }: CommandContext): Pr
 
 /** Removes a model. */
 export async function storeRemoveCommand(model: string, { output }: CommandContext): Promise<void> {
-  const store = await openStore(defaultHome());
+  const store = await openOwnStore(output);
   const removal = await removeModel(store.layout, model);
   output.record(recordOf("remove", removal));
   output.text(`removed ${model}: ${formatBytes(removal.bytes)} freed\n`);
+}
+
+function openOwnStore(output: Output): Promise<Store> {
+  return openStore(defaultHome(), { onNote: (message) => output.log(message, { event: "note" }) });
 }
 
 function day(date: Date): string {

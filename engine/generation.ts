@@ -2,7 +2,7 @@
 import { MdiError } from "../wasm/error.ts";
 import { AsyncQueue } from "./async_queue.ts";
 import type { FinishReason } from "./ring/sample.ts";
-import type { RingDriver, Turn, TurnRequest } from "./ring/driver.ts";
+import type { Turn, TurnRequest } from "./ring/driver.ts";
 import { createSampler } from "./text/sampler.ts";
 import type { SamplingOptions } from "./text/sampling_options.ts";
 import { createTextPipe } from "./text/text_pipe.ts";
@@ -56,6 +56,8 @@ export interface GenerationRequest {
   endTokens: readonly number[];
   /** Cancels it. */
   signal?: AbortSignal | undefined;
+  /** Told the result before anybody who reads or waits; undefined where the ring ended under it. */
+  onEnd?: ((result: GenerationResult | undefined) => void) | undefined;
 }
 
 /** Told what a generation did, for the summary. */
@@ -74,7 +76,6 @@ export interface GenerationObserver {
  * @throws what `begin` throws; cancelled where the signal is aborted already.
  */
 export function startGeneration(
-  driver: RingDriver,
   tokenizer: Tokenizer,
   request: GenerationRequest,
   observer: GenerationObserver,
@@ -85,6 +86,8 @@ export function startGeneration(
     throw new MdiError("cancelled", "Cancelled by the caller", { cause: signal.reason });
   }
   const pieces = new AsyncQueue<Piece>();
+  const result = Promise.withResolvers<GenerationResult>();
+  result.promise.catch(() => {}); // the iteration sees it too; nobody has to look at both
   const pipe = createTextPipe(tokenizer, request.stop, {
     continuation: request.continuation,
   });
@@ -109,30 +112,35 @@ export function startGeneration(
       pieces.push({ id, text: piece });
       return pushed.stopped;
     },
+    ended(outcome) {
+      signal?.removeEventListener("abort", cancel);
+      observer.ended(firstTokenMs === null);
+      if (outcome instanceof Error) {
+        request.onEnd?.(undefined);
+        pieces.end(outcome);
+        return result.reject(outcome);
+      }
+      const { finish, ids, cached } = outcome;
+      const whole: GenerationResult = {
+        text,
+        ids,
+        finishReason: finish,
+        promptTokens: prompt.length,
+        cachedTokens: cached,
+        firstTokenMs,
+      };
+      request.onEnd?.(whole);
+      pieces.end();
+      result.resolve(whole);
+    },
   });
   observer.submitted(prompt.length);
-  const cancel = () => driver.stop(turn.sample);
+  function cancel(): void {
+    turn.stop();
+  }
   signal?.addEventListener("abort", cancel, { once: true });
-  const result = turn.result.then(({ finish, ids }) => {
-    pieces.end();
-    return {
-      text,
-      ids,
-      finishReason: finish,
-      promptTokens: prompt.length,
-      cachedTokens: turn.cached,
-      firstTokenMs,
-    };
-  }, (error) => {
-    pieces.end(error);
-    throw error;
-  }).finally(() => {
-    signal?.removeEventListener("abort", cancel);
-    observer.ended(firstTokenMs === null);
-  });
-  result.catch(() => {}); // the iteration sees it too; nobody has to look at both
   return {
-    result,
+    result: result.promise,
     cancel,
     async *[Symbol.asyncIterator]() {
       let whole = false;

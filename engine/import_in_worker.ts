@@ -37,9 +37,9 @@ export async function importInWorker(
   path: string,
   options: ImportInWorkerOptions,
 ): Promise<Manifest> {
-  const { store, pin, name, dtype, tokenizerDir, signal, onProgress } = options;
+  const { store, pin, name, dtype, tokenizerDir, signal } = options;
   signal?.throwIfAborted();
-  const worker = new ImportWorker(onProgress);
+  const worker = new ImportWorker(options);
   const onAbort = () => worker.abort();
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
@@ -74,10 +74,11 @@ class ImportWorker {
   #ended = Promise.withResolvers<void>();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(onProgress: ((progress: ImportProgress) => void) | undefined) {
+  constructor({ store, onProgress }: Pick<ImportInWorkerOptions, "store" | "onProgress">) {
     this.#ended.promise.catch(() => {}); // the manifest's promise rejects too
     this.#worker.onmessage = ({ data }: MessageEvent<ImportReply>) => {
       if (data.type === "progress") onProgress?.(data.progress);
+      else if (data.type === "note") store.layout.onNote?.(data.message);
       else if (data.type === "manifest") this.#manifest.resolve(data.manifest);
       else if (data.type === "ended") this.#ended.resolve();
       else this.#fail(new MdiError(data.code, data.message, { details: data.details }));

@@ -21,9 +21,10 @@ export type ImportRequest =
   /** The manifest has been pinned by whoever asked. */
   | { op: "release" };
 
-/** From the worker: progress, then "manifest" and after its release "ended", or "failed". */
+/** From the worker: progress and notes, then "manifest" and after its release "ended", or "failed". */
 export type ImportReply =
   | { type: "progress"; progress: ImportProgress }
+  | { type: "note"; message: string }
   | { type: "manifest"; manifest: Manifest }
   | { type: "ended" }
   | {

@@ -23,7 +23,10 @@ async function run(request: ImportRequest & { op: "import" }): Promise<void> {
   const { path, root, limitBytes, name, dtype, tokenizerDir } = request;
   const { signal } = aborting;
   try {
-    const store = await openStore(root, { limitBytes });
+    const store = await openStore(root, {
+      limitBytes,
+      onNote: (message) => reply({ type: "note", message }),
+    });
     // What is found or made stays until whoever asked has pinned it too.
     await using pin = await store.pin();
     await using source = await openModel(path, { dtype, tokenizerDir, signal });

@@ -3,7 +3,7 @@ import { importInWorker } from "./import_in_worker.ts";
 import { openModel } from "./model/open.ts";
 import { DTYPE_ORDER, type OnnxDtype } from "./model/onnx/model_files.ts";
 import type { Manifest, ModelSource, SamplingDefaults } from "./model/types.ts";
-import { type PulledFiles, pullModel } from "./pull/pull.ts";
+import { type PulledFiles, pullFiles } from "./pull/pull.ts";
 import type { Pin } from "./store/pin.ts";
 import type { Store } from "./store/store.ts";
 import { createTokenizer, type Tokenizer } from "./text/tokenizer.ts";
@@ -109,7 +109,7 @@ export async function fetchModel(
 ): Promise<PulledFiles> {
   const { store, pin, memoryBytes, signal, onEvent = () => {} } = options;
   const dtype = checkDtype(options.dtype);
-  return await pullModel(name, {
+  return await pullFiles(name, {
     store,
     pin,
     dtype,

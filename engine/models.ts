@@ -3,7 +3,7 @@ import { cancellable } from "./cancellable.ts";
 import { fetchModel, loadModel, type LoadModelEvent, openFiles } from "./load_model.ts";
 import { describeModel, type ModelDescription } from "./model/inspect.ts";
 import { defaultHome } from "./store/layout.ts";
-import { openStore } from "./store/store.ts";
+import { openStore, type Store } from "./store/store.ts";
 
 /** Which model, and where it is kept. */
 export interface ModelOptions {
@@ -42,7 +42,7 @@ export interface PulledModel {
  */
 export async function pullModel(model?: string, options: ModelOptions = {}): Promise<PulledModel> {
   const { manifest, files } = await cancellable("pull the model", options.signal, async () => {
-    const store = await openStore(options.home ?? defaultHome());
+    const store = await openModelStore(options);
     await using pin = await store.pin();
     return await loadModel(model, { ...loadOptions(options), store, pin });
   });
@@ -64,11 +64,15 @@ export async function inspectModel(
   options: ModelOptions = {},
 ): Promise<ModelDescription> {
   return await cancellable("inspect the model", options.signal, async () => {
-    const store = await openStore(options.home ?? defaultHome());
+    const store = await openModelStore(options);
     const files = await fetchModel(model, { ...loadOptions(options), store });
     await using source = await openFiles(files, loadOptions(options));
     return await describeModel(source);
   });
+}
+
+function openModelStore({ home = defaultHome(), onEvent }: ModelOptions): Promise<Store> {
+  return openStore(home, { onNote: (message) => onEvent?.({ type: "note", message }) });
 }
 
 function loadOptions(options: ModelOptions) {

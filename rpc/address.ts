@@ -53,8 +53,7 @@ export function parsePeers(text: string): Address[] {
 }
 
 /**
- * Refuses a peer that is there twice or that is this node itself, as far as the addresses tell;
- * called again after names are resolved it tells more.
+ * Refuses a peer that is there twice or that is this node itself, as far as the addresses tell.
  * @param self what this node listens on.
  * @throws {TypeError} naming the peer.
  */
@@ -177,7 +176,8 @@ function canonicalIPv6(text: string): string {
   return new URL(`http://[${text.replace(/%.*$/, "")}]`).hostname.slice(1, -1);
 }
 
-function isWildcard(host: string): boolean {
+/** Whether a host stands for all addresses of a device. */
+export function isWildcard(host: string): boolean {
   return host === "0.0.0.0" || host === "::";
 }
 

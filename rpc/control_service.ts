@@ -37,6 +37,7 @@ export interface ControlOptions {
 /** The state that Control and Ring share: who is served now. */
 export class ControlService {
   #options: ControlOptions;
+  #instance = crypto.randomUUID();
   #serving: { starter: string; membership: Membership } | undefined;
 
   /** Makes a free node. */
@@ -59,6 +60,7 @@ export class ControlService {
             node: ownIdentity(this.#options.name),
             device: await this.#options.describe(),
             serving: this.#serving?.starter ?? "",
+            instance: this.#instance,
           });
         } catch (error) {
           throw toConnectError(error);
@@ -139,7 +141,7 @@ export class ControlService {
       log(`serving "${starter}" at ${peer.remoteAddress.host}`, { event: "claimed", starter });
       say({ case: "welcome", value: { $typeName: "mdi.v1.Welcome", device: await describe() } });
       const failed = (error: unknown) => {
-        if (!signal.aborted) {
+        if (!signal.aborted && !membership.released) {
           log(`cannot go on: ${messageOf(error)}`, { event: "failed" });
           const code = error instanceof MdiError ? error.code : "internal";
           say({
@@ -195,6 +197,10 @@ export class ControlService {
           break;
         case "stats":
           say({ case: "stats", value: membership.stats() });
+          break;
+        case "release":
+          membership.release();
+          say({ case: "released", value: { $typeName: "mdi.v1.Released" } });
           break;
         default:
           throw new MdiError(

@@ -71,13 +71,39 @@ export function fromConnectError(
     new MdiError(code, message, { cause: error, details: { peer: who } });
   if (options.signal?.aborted) return make("cancelled", `Cancelled a call to ${who}`);
   if (!(error instanceof ConnectError)) {
-    return make("peer_lost", `Lost ${who}: ${plainText(messageOf(error))}`);
+    return make("peer_lost", `Lost ${who}: ${lossReason(error)}`);
   }
   const reason = plainText(error.rawMessage) || "it gave no reason";
   const named = error.metadata.get(CODE_KEY);
   if (named !== null && isMdiErrorCode(named)) return make(named, `From ${who}: ${reason}`);
   const code = BARE_CODES[error.code] ?? "peer_lost";
-  return make(code, code === "peer_lost" ? `Lost ${who}: ${reason}` : `From ${who}: ${reason}`);
+  return code === "peer_lost"
+    ? make(code, `Lost ${who}: ${lossReason(error)}`)
+    : make(code, `From ${who}: ${reason}`);
+}
+
+/**
+ * What Node, Deno and Connect say of a connection that the other side ended, each in its own way: codes,
+ * the same in words, and HTTP/2 streams that go with their connection.
+ */
+const CLOSED_CODES = ["ECONNRESET", "ECONNABORTED", "EPIPE", "ERR_STREAM_PREMATURE_CLOSE"];
+const CLOSED_WORDS = new RegExp(
+  [
+    "ECONNRESET|ECONNABORTED|EPIPE|socket hang up|premature close|connection reset|broken pipe",
+    "unexpected (eof|end of file)|missing EndStreamResponse|^aborted$",
+    "(session|stream) (has been|was|is) (destroyed|canceled|cancelled|closed)",
+    "stream closed (unexpectedly )?with error code",
+  ].join("|"),
+  "i",
+);
+
+/** Why a connection that was in use failed, for people: a lower layer's words for its end become mdi's. */
+export function lossReason(cause: unknown): string {
+  if (cause === undefined) return "it closed the connection";
+  const text = cause instanceof ConnectError ? cause.rawMessage : messageOf(cause);
+  const code = String((cause as { code?: unknown } | null)?.code ?? "");
+  if (CLOSED_CODES.includes(code) || CLOSED_WORDS.test(text)) return "it closed the connection";
+  return plainText(text) || "it gave no reason";
 }
 
 /** Whether a word is one of the closed set of codes. */

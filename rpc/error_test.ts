@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { MdiError, type MdiErrorCode } from "../wasm/error.ts";
-import { fromConnectError, isMdiErrorCode, toConnectError } from "./error.ts";
+import { fromConnectError, isMdiErrorCode, lossReason, toConnectError } from "./error.ts";
 import { plainText } from "./plain_text.ts";
 
 const CODES: MdiErrorCode[] = [
@@ -87,4 +87,23 @@ Deno.test("plainText() bounds a text and removes what a terminal would obey", ()
   assertEquals(long.length, 1024);
   assert(plainText("😀".repeat(1000)).isWellFormed());
   assertEquals(plainText("Grüße, 世界"), "Grüße, 世界");
+});
+
+Deno.test("lossReason() has one wording for a connection that the other side ended", () => {
+  const coded = (code: string) => Object.assign(new Error("x"), { code });
+  const closed = [
+    undefined,
+    new Error("Premature close"),
+    new Error("read ECONNRESET"),
+    new Error("socket hang up"),
+    new Error("The pending stream has been canceled (caused by: )"),
+    new Error("The session has been destroyed"),
+    new ConnectError("http/2 stream closed with error code CANCEL (0x8)", Code.Canceled),
+    new ConnectError("protocol error: missing EndStreamResponse", Code.InvalidArgument),
+    coded("ERR_STREAM_PREMATURE_CLOSE"),
+    coded("EPIPE"),
+  ];
+  for (const cause of closed) assertEquals(lossReason(cause), "it closed the connection");
+  assertEquals(lossReason(new Error("no\u001b[2J memory")), "no [2J memory");
+  assertEquals(lossReason(new Error("")), "it gave no reason");
 });

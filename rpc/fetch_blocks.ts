@@ -28,7 +28,7 @@ export interface FetchOptions {
   /** Keeps what came. */
   pin: Pin;
   signal: AbortSignal;
-  /** Told the bytes received so far, of all that are missing. */
+  /** Told the bytes that are there, of all blocks that were missing. */
   onProgress(done: number, total: number): void;
 }
 
@@ -50,12 +50,14 @@ export async function fetchBlocks(
   await using providers = new Providers(options);
   const holders = await providers.holders(missing);
   let received = 0;
+  let done = 0;
   for (const block of missing) {
     signal.throwIfAborted();
-    await fetchBlock(block, holders.get(block.hash)!, providers, options, (bytes) => {
+    await fetchBlock(block, holders.get(block.hash)!, providers, options, (bytes, offset) => {
       received += bytes;
-      options.onProgress(received, total);
+      options.onProgress(done + offset, total);
     });
+    done += block.bytes;
   }
   return received;
 }
@@ -65,10 +67,10 @@ async function fetchBlock(
   holders: readonly Address[],
   providers: Providers,
   options: FetchOptions,
-  onBytes: (bytes: number) => void,
+  onBytes: (bytes: number, offset: number) => void,
 ): Promise<void> {
   const { store, pin, signal } = options;
-  let failure: unknown = new Error("no node of the ring has it");
+  let failure: unknown = providers.nobodyHasIt();
   for (let attempt = 0; attempt < ATTEMPTS && holders.length > 0; attempt++) {
     if (attempt > 0) await systemClock.sleep(PAUSE_MS * 2 ** (attempt - 1), { signal });
     const provider = holders[attempt % holders.length]!;
@@ -76,7 +78,7 @@ async function fetchBlock(
       await using writer = await store.writer(block.hash, block.bytes, { pin, signal });
       for await (const piece of providers.fetch(provider, block.hash, writer.resumeOffset)) {
         await writer.write(piece);
-        onBytes(piece.length);
+        onBytes(piece.length, writer.resumeOffset);
       }
       await writer.commit();
       return;
@@ -102,6 +104,10 @@ async function fetchBlock(
 class Providers implements AsyncDisposable {
   #options: FetchOptions;
   #sessions = new Map<string, Session>();
+  /** Closings of the connections that failed. */
+  #dropped: PromiseLike<void>[] = [];
+  /** Why a provider did not say what it has: the last one. */
+  #unasked: MdiError | undefined;
 
   constructor(options: FetchOptions) {
     this.#options = options;
@@ -118,8 +124,9 @@ class Providers implements AsyncDisposable {
           timeoutMs: 5000,
         });
         return present;
-      } catch {
+      } catch (error) {
         signal.throwIfAborted();
+        this.#unasked = fromConnectError(error, formatAddress(address));
         return []; // it is asked for nothing then
       }
     }));
@@ -128,30 +135,49 @@ class Providers implements AsyncDisposable {
     );
   }
 
+  /** Why a block without holders cannot be had. */
+  nobodyHasIt(): MdiError {
+    const cause = this.#unasked;
+    const known = "no node of the ring has it";
+    return new MdiError(
+      "peer_unreachable",
+      cause ? `${known}, or none that answers; ${cause.message}` : known,
+      { cause },
+    );
+  }
+
   /** A block's bytes from an offset on. */
   async *fetch(address: Address, hash: string, offset: number): AsyncGenerator<Uint8Array> {
     const ending = new AbortController();
     const signal = AbortSignal.any([this.#options.signal, ending.signal]);
     try {
-      const pieces = this.#client(address).fetch({ hash, offset: BigInt(offset) }, { signal });
-      for await (const { data } of pieces) yield data;
+      const answers = this.#client(address).fetch({ hash, offset: BigInt(offset) }, { signal });
+      const pieces = answers[Symbol.asyncIterator]();
+      while (true) {
+        const { done, value } = await pieces.next();
+        if (done) return;
+        yield value.data;
+      }
     } catch (error) {
       throw fromConnectError(error, formatAddress(address));
     } finally {
-      ending.abort(); // leaving the loop does not end the call
+      // Not by return(), which does not end the call and waits for ever where its connection is gone.
+      ending.abort();
     }
   }
 
   /** Forgets a connection that failed. */
   drop(address: Address): void {
     const key = formatAddress(address);
-    this.#sessions.get(key)?.abort();
+    const session = this.#sessions.get(key);
+    if (session) this.#dropped.push(session[Symbol.asyncDispose]());
     this.#sessions.delete(key);
   }
 
   #client(address: Address) {
     const key = formatAddress(address);
     let session = this.#sessions.get(key);
+    if (session?.error) this.drop(address);
     if (!session || session.error) {
       const { identity, signal } = this.#options;
       session = openSession(address, { identity, signal });
@@ -161,8 +187,7 @@ class Providers implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(
-      [...this.#sessions.values()].map((session) => session.close({ graceMs: 100 })),
-    );
+    const closing = [...this.#sessions.values()].map((session) => session.close({ graceMs: 100 }));
+    await Promise.all([...closing, ...this.#dropped]);
   }
 }

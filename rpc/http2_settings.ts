@@ -9,7 +9,7 @@ export const WINDOW_BYTES = 2 ** 20;
 /** Longest message that is read, in bytes: a prefill chunk or a manifest with room to spare. */
 export const READ_MAX_BYTES = 16 * 2 ** 20;
 /** Streams that one connection may have open. */
-export const MAX_STREAMS = 64;
+const MAX_STREAMS = 64;
 /** Bytes of a request's or response's headers. */
 const MAX_HEADER_BYTES = 16 * 1024;
 

@@ -16,7 +16,7 @@ import { type ClientHttp2Stream, constants, type IncomingHttpHeaders } from "nod
 import { MdiError, messageOf } from "../wasm/error.ts";
 import type { Address } from "./address.ts";
 import { encodeEnvelope, EnvelopeDecoder } from "./envelope.ts";
-import { fromConnectError } from "./error.ts";
+import { fromConnectError, lossReason } from "./error.ts";
 import { connectionBytes } from "./http2_settings.ts";
 import { LinkResponseSchema, Ring } from "./gen/mdi/v1/ring_pb.ts";
 import type { RingIdentity } from "./identity.ts";
@@ -209,6 +209,7 @@ function unreadable(reason: unknown): MdiError {
 
 function lost(cause: MdiError | Error | undefined): MdiError {
   if (cause instanceof MdiError) return cause;
-  const why = cause ? messageOf(cause) : "it broke off";
-  return new MdiError("peer_lost", `Lost the link to the successor: ${why}`, { cause });
+  return new MdiError("peer_lost", `Lost the link to the successor: ${lossReason(cause)}`, {
+    cause,
+  });
 }

@@ -3,29 +3,28 @@
  * owns all that the stay needs (blocks in use, stage, links), so that ending it frees everything.
  */
 import { create } from "@bufbuild/protobuf";
-import { MdiError, messageOf } from "../wasm/error.ts";
+import { MdiError } from "../wasm/error.ts";
+import { leastStageBytes } from "../wasm/ort/memory.ts";
 import type { Stage } from "../wasm/stage.ts";
 import { loadWorkerStage } from "../wasm/worker_stage.ts";
-import { MAX_MANIFEST_BYTES, validateManifest } from "../engine/model/manifest.ts";
-import type { BlockEntry, Manifest } from "../engine/model/types.ts";
+import { kvTokens } from "../engine/ring/kv_budget.ts";
+import { MAX_FRAME_ROWS } from "../engine/ring/message.ts";
 import { relay } from "../engine/ring/relay.ts";
 import type { Store } from "../engine/store/store.ts";
-import { parseAddress } from "./address.ts";
+import { type Configuration, readConfiguration } from "./configuration.ts";
 import { freeForCaches, freeMemory } from "./device.ts";
 import { fetchBlocks } from "./fetch_blocks.ts";
+import { createFrameCodec, type FrameCodec } from "./frame.ts";
 import {
   type Configure,
-  Configure_Dtype,
   type Ready,
   ReadySchema,
   type Stats,
   StatsSchema,
 } from "./gen/mdi/v1/control_pb.ts";
 import type { RingIdentity } from "./identity.ts";
-import { createFrameCodec, type FrameCodec } from "./frame.ts";
-import { MAX_FRAME_ROWS } from "../engine/ring/message.ts";
-import { connectLink } from "./link_connect.ts";
 import type { LinkReceiver, LinkSender } from "./link.ts";
+import { connectLink } from "./link_connect.ts";
 import { plainWord } from "./plain_text.ts";
 
 /** What a node gives to its stays. */
@@ -48,13 +47,19 @@ export class Membership implements AsyncDisposable {
   #fail: (error: Error) => void;
   #options: MembershipOptions;
   #owned = new AsyncDisposableStack();
-  #config: Configure | undefined;
-  #manifest: Manifest | undefined;
+  #config: Configuration | undefined;
   #stage: Stage | undefined;
+  #linked = false;
+  #relayed = false;
+  #released = false;
+  /** Ends the link to the successor at once. */
+  #breaking = new AbortController();
   #input = Promise.withResolvers<LinkReceiver>();
   #receiver: LinkReceiver | undefined;
   #output: LinkSender | undefined;
   #caches = new Map<number, number>();
+  /** Tokens that Ready offered. */
+  #kvCapacityTokens = 0;
   #kvTokens = 0;
   #kvPeakTokens = 0;
 
@@ -72,6 +77,21 @@ export class Membership implements AsyncDisposable {
     return this.#config?.epoch;
   }
 
+  /** Index of the node whose link is due. */
+  get predecessor(): number {
+    return this.#config!.index - 1;
+  }
+
+  /** Whether that link is there. */
+  get linked(): boolean {
+    return this.#linked;
+  }
+
+  /** Whether the starter has announced the stay's end: what breaks from then on is no failure. */
+  get released(): boolean {
+    return this.#released;
+  }
+
   /** The codec for what the predecessor sends. */
   get inputCodec(): FrameCodec {
     return this.#codec("stage");
@@ -81,14 +101,13 @@ export class Membership implements AsyncDisposable {
    * Fetches and loads.
    * @throws {MdiError} what is wrong with the configuration, the blocks, or this device.
    */
-  async configure(config: Configure): Promise<Ready> {
+  async configure(message: Configure): Promise<Ready> {
     if (this.#config) throw new MdiError("protocol", "Cannot configure the node twice in one stay");
     const { store, identity, backend, memoryBytes, signal, onProgress } = this.#options;
-    const manifest = readManifest(config);
+    const config = readConfiguration(message);
+    const { manifest, blocks, layers, providers } = config;
     this.#config = config;
-    this.#manifest = manifest;
-    const blocks = neededBlocks(manifest, config.firstLayer, config.lastLayer);
-    const providers = config.providers.slice(0, 16).map((text) => parseAddress(text));
+    requireMemory(config, freeMemory(memoryBytes));
     const pin = this.#owned.use(await store.pin());
     const received = await fetchBlocks(blocks, {
       store,
@@ -103,7 +122,7 @@ export class Membership implements AsyncDisposable {
     onProgress("load", 0, 0);
     const stage = await loadWorkerStage(backend, {
       model: plainWord(manifest.name),
-      range: { embed: false, layers: [config.firstLayer, config.lastLayer], head: false },
+      range: { embed: false, layers, head: false },
       blocks: blocks.map((block) => ({ name: block.name, path: store.path(block.hash) })),
       dModel: manifest.config.hidden,
       vocab: manifest.config.vocab,
@@ -111,14 +130,16 @@ export class Membership implements AsyncDisposable {
     }, { signal });
     this.#stage = this.#owned.use(stage);
     const { info } = stage;
+    this.#kvCapacityTokens = kvTokens([{
+      memoryBytes: freeForCaches(memoryBytes),
+      kvBytesPerToken: info.kvBytesPerToken,
+    }]);
     return create(ReadySchema, {
       backend: info.backend,
       threads: info.threads,
       weightBytes: BigInt(info.weightBytes),
       kvBytesPerToken: BigInt(info.kvBytesPerToken),
-      kvCapacityTokens: BigInt(
-        Math.floor(freeForCaches(memoryBytes) / info.kvBytesPerToken),
-      ),
+      kvCapacityTokens: BigInt(this.#kvCapacityTokens),
       weightBytesReceived: BigInt(received),
       notes: info.notes,
     });
@@ -126,6 +147,7 @@ export class Membership implements AsyncDisposable {
 
   /** Takes the predecessor's link. */
   accept(receiver: LinkReceiver): void {
+    this.#linked = true;
     this.#input.resolve(receiver);
   }
 
@@ -140,24 +162,35 @@ export class Membership implements AsyncDisposable {
       );
     }
     const { identity, signal } = this.#options;
-    const last = config.index === config.nodes - 1;
-    const output = await connectLink(parseAddress(config.successor), {
+    const output = await connectLink(config.successor, {
       identity,
-      codec: this.#codec(last ? "return" : "stage"),
+      codec: this.#codec(config.last ? "return" : "stage"),
       epoch: config.epoch,
       from: config.index,
-      signal,
+      signal: AbortSignal.any([signal, this.#breaking.signal]),
     });
     this.#output = this.#owned.use(output);
-    this.#relay(stage, output, last).catch((error) => this.#fail(error as Error));
+    this.#relay(stage, output, config).then(
+      () => this.#relayed = true,
+      (error) => this.#fail(error as Error),
+    );
   }
 
-  async #relay(stage: Stage, output: LinkSender, last: boolean): Promise<void> {
+  /** The starter is about to close the ring. */
+  release(): void {
+    this.#released = true;
+  }
+
+  async #relay(
+    stage: Stage,
+    output: LinkSender,
+    { manifest, last }: Configuration,
+  ): Promise<void> {
     const input = this.#owned.use(await this.#input.promise);
     this.#receiver = input;
     await relay({
       stage,
-      dModel: this.#manifest!.config.hidden,
+      dModel: manifest.config.hidden,
       last,
       input,
       output,
@@ -166,11 +199,20 @@ export class Membership implements AsyncDisposable {
     // A link closed in order ends no stay: the starter ends it, or its connection does.
   }
 
+  /** Counts a change of a cache, and refuses what this node has not said that it can hold. */
   #countCache(sample: number, capacity: number): void {
-    this.#kvTokens += capacity - (this.#caches.get(sample) ?? 0);
+    const tokens = this.#kvTokens + capacity - (this.#caches.get(sample) ?? 0);
+    if (tokens > this.#kvCapacityTokens) {
+      throw new MdiError(
+        "protocol",
+        `Cannot open a cache of ${capacity} tokens for sample ${sample}: ${tokens} would be reserved, and this node offered ${this.#kvCapacityTokens}`,
+        { details: { sample, capacity, offered: this.#kvCapacityTokens } },
+      );
+    }
+    this.#kvTokens = tokens;
     if (capacity === 0) this.#caches.delete(sample);
     else this.#caches.set(sample, capacity);
-    this.#kvPeakTokens = Math.max(this.#kvPeakTokens, this.#kvTokens);
+    this.#kvPeakTokens = Math.max(this.#kvPeakTokens, tokens);
   }
 
   /** Totals so far. */
@@ -186,62 +228,39 @@ export class Membership implements AsyncDisposable {
   }
 
   #codec(edge: "stage" | "return"): FrameCodec {
-    const { config } = this.#manifest!;
+    const { manifest, wire, context } = this.#config!;
     return createFrameCodec({
-      dModel: config.hidden,
-      dtype: this.#config!.wire === Configure_Dtype.F16 ? "f16" : "f32",
+      dModel: manifest.config.hidden,
+      dtype: wire,
       edge,
-      context: this.#config!.context,
+      context,
       maxRows: MAX_FRAME_ROWS,
     });
   }
 
   /** Frees everything. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#input.reject(new MdiError("cancelled", "The stay ended"));
+    const reason = new MdiError("cancelled", "The stay ended");
+    this.#input.reject(reason);
+    // A ring that broke has nothing to deliver, and a successor that is silent would not take it.
+    if (!this.#relayed) this.#breaking.abort(reason);
     await this.#owned.disposeAsync();
   }
 }
 
-/** The manifest of a configuration, checked with the rest of it. */
-function readManifest(config: Configure): Manifest {
-  const refuse = (why: string) => new MdiError("protocol", `Cannot take the configuration: ${why}`);
-  if (config.manifest.length > MAX_MANIFEST_BYTES) {
-    throw refuse(`its manifest has ${config.manifest.length} characters`);
-  }
-  let json: unknown;
-  try {
-    json = JSON.parse(config.manifest);
-  } catch (cause) {
-    throw refuse(`its manifest is not JSON (${messageOf(cause)})`);
-  }
-  const manifest = validateManifest(json);
-  const { layers, context } = manifest.config;
-  const { firstLayer, lastLayer, index, nodes } = config;
-  if (firstLayer > lastLayer || lastLayer >= layers) {
-    throw refuse(`layers ${firstLayer} to ${lastLayer} of a model of ${layers}`);
-  }
-  if (nodes < 2 || nodes > 16 || index < 1 || index >= nodes) {
-    throw refuse(`it makes this node number ${index} of ${nodes}`);
-  }
-  if (config.context < 1 || config.context > context) {
-    throw refuse(`a context of ${config.context} for a model of ${context}`);
-  }
-  return manifest;
-}
-
-/** The blocks of a range of layers and those that they refer to. */
-export function neededBlocks(manifest: Manifest, first: number, last: number): BlockEntry[] {
-  const names = new Set<string>();
-  for (let layer = first; layer <= last; layer++) names.add(`layer.${layer}`);
-  return withRequired(manifest, names);
-}
-
-/** The named blocks and those that they refer to, in the manifest's order. */
-export function withRequired(manifest: Manifest, names: Set<string>): BlockEntry[] {
-  const all = new Set(names);
-  for (const block of manifest.blocks) {
-    if (names.has(block.name)) { for (const name of block.requires) all.add(name); }
-  }
-  return manifest.blocks.filter((block) => all.has(block.name));
+/** Says before anything is fetched that the layers cannot be loaded. */
+function requireMemory({ manifest, layers, blocks }: Configuration, available: number): void {
+  // What a layer refers to elsewhere may be a small part of that block.
+  const required = leastStageBytes(blocks.filter(({ name }) => name.startsWith("layer.")));
+  if (required <= available) return;
+  const megabytes = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`;
+  throw new MdiError(
+    "memory",
+    `Cannot load layers ${layers[0]} to ${layers[1]} of ${plainWord(manifest.name)}: that needs ${
+      megabytes(required)
+    } of memory at least and ${
+      megabytes(available)
+    } are free; give this node fewer layers with --layers, add a node, or take a smaller model`,
+    { details: { requiredBytes: Math.ceil(required), availableBytes: Math.floor(available) } },
+  );
 }

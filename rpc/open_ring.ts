@@ -1,4 +1,5 @@
 /** From options to a ring that generates: peers, model, plan, layers, links, in this order. */
+import { isIPv6 } from "node:net";
 import { loadWorkerStage } from "../wasm/worker_stage.ts";
 import type { Stage } from "../wasm/stage.ts";
 import { cancellable } from "../engine/cancellable.ts";
@@ -11,21 +12,16 @@ import { kvTokens } from "../engine/ring/kv_budget.ts";
 import type { Scheduler, SlotStay } from "../engine/ring/schedule.ts";
 import { openStore, type Store } from "../engine/store/store.ts";
 import { MdiError } from "../wasm/error.ts";
-import { type Address, parseAddress, requireDistinct } from "./address.ts";
+import { type Address, isLoopback, parseAddress } from "./address.ts";
 import { requireTokenBeyondLoopback } from "./admission.ts";
+import { withRequired } from "./configuration.ts";
 import { ControlService } from "./control_service.ts";
 import { describeDevice, freeForCaches, freeMemory } from "./device.ts";
-import { withRequired } from "./membership.ts";
+import { requireTypes } from "./option_types.ts";
 import { Peer } from "./peer.ts";
 import { contextOf, planLayers, planText, requireWire, slotsOf } from "./plan_ring.ts";
 import { OpenRing, type Ring } from "./ring.ts";
-import {
-  allLoopback,
-  type NodeOptions,
-  type ResolvedNode,
-  resolveNode,
-  resolvePeers,
-} from "./ring_options.ts";
+import { type NodeOptions, type ResolvedNode, resolveNode, resolvePeers } from "./ring_options.ts";
 import { ringRoutes } from "./ring_service.ts";
 import { type NodeServer, serve } from "./server.ts";
 import { Wiring } from "./wiring.ts";
@@ -79,10 +75,22 @@ export interface RingOptions extends NodeOptions {
 /**
  * Makes this process the starter of a ring and loads the model over it.
  * @throws {MdiError} with a code that says why the ring cannot be made.
- * @throws {RangeError} where an option is not what it must be.
+ * @throws {TypeError | RangeError} where an option is not what it must be.
  */
-export function openRing(options: RingOptions = {}): Promise<Ring> {
-  return cancellable("open the ring", options.signal, () => makeRing(options));
+export async function openRing(options: RingOptions = {}): Promise<Ring> {
+  requireTypes(options, {
+    model: "text",
+    dtype: "text",
+    tokenizer: "text",
+    peers: "texts",
+    advertise: "text",
+    layers: "counts",
+    context: "number",
+    slots: "number",
+    onSlot: "function",
+    signal: "signal",
+  });
+  return await cancellable("open the ring", options.signal, () => makeRing(options));
 }
 
 async function makeRing(options: RingOptions): Promise<Ring> {
@@ -98,7 +106,10 @@ async function makeRing(options: RingOptions): Promise<Ring> {
 
   await using owned = new AsyncDisposableStack();
   owned.defer(() => ending.abort(new MdiError("cancelled", "The ring was closed")));
-  const store = await openStore(node.home, { limitBytes: node.storeLimitBytes });
+  const store = await openStore(node.home, {
+    limitBytes: node.storeLimitBytes,
+    onNote: (message) => node.onEvent({ type: "note", message }),
+  });
   const pin = owned.use(await store.pin());
   const peers = await connectPeers(addresses, node, wire, signal, owned);
   const { manifest, sampling, tokenizer } = await loadModel(options.model, {
@@ -118,7 +129,7 @@ async function makeRing(options: RingOptions): Promise<Ring> {
   let wiring: Wiring | undefined;
   if (peers.length > 0) {
     const target: { wiring?: Wiring } = {};
-    const server = owned.use(await listen(node, addresses, store, () => target.wiring, signal));
+    const server = owned.use(await listen(node, peers, store, () => target.wiring, signal));
     wiring = owned.use(
       new Wiring({
         peers,
@@ -126,7 +137,7 @@ async function makeRing(options: RingOptions): Promise<Ring> {
         plan,
         starter: node.name,
         identity: node.identity,
-        port: server.address.port,
+        listen: server.address,
         advertise: options.advertise === undefined ? undefined : parseAddress(options.advertise),
         wire,
         context,
@@ -196,9 +207,25 @@ async function connectPeers(
   );
   const failed = results.find((result) => result.status === "rejected");
   if (failed) throw failed.reason;
-  // Two names may be one node: what they resolved to tells.
-  requireDistinct(peers.map((peer) => peer.remoteAddress));
+  requireDistinctNodes(peers);
   return peers;
+}
+
+/**
+ * Two addresses may lead to one node, which cannot be in a ring twice.
+ * @throws {TypeError}
+ */
+function requireDistinctNodes(peers: readonly Peer[]): void {
+  const names = new Map<string, string>();
+  for (const { instance, name } of peers) {
+    const same = names.get(instance);
+    if (same !== undefined) {
+      throw new TypeError(
+        `Cannot use peer ${name}: it is the same node as ${same}; leave one out`,
+      );
+    }
+    names.set(instance, name);
+  }
 }
 
 /** Bytes that all nodes have free. */
@@ -211,7 +238,7 @@ function totalMemory(node: ResolvedNode, peers: readonly Peer[]): number {
 
 async function listen(
   node: ResolvedNode,
-  peers: readonly Address[],
+  peers: readonly Peer[],
   store: Store,
   wiring: () => Wiring | undefined,
   signal: AbortSignal,
@@ -228,7 +255,7 @@ async function listen(
   };
   const { identity } = node;
   // Nobody types the starter's address: where none was given, any free port does.
-  const host = allLoopback(peers) && !node.listenGiven ? "127.0.0.1" : node.listen.host;
+  const host = node.listenGiven ? node.listen.host : hostFor(peers, node.listen.host);
   try {
     return await serve({ listen: { host, port: node.listen.port }, identity, routes, signal });
   } catch (error) {
@@ -237,6 +264,13 @@ async function listen(
     }
     return await serve({ listen: { host, port: 0 }, identity, routes, signal });
   }
+}
+
+/** Where the peers can reach this node: on the interfaces, and by the protocol, that it reached them by. */
+function hostFor(peers: readonly Peer[], everywhere: string): string {
+  const hosts = peers.map((peer) => peer.localAddress.host);
+  if (hosts.every(isLoopback)) return hosts.every(isIPv6) ? "::1" : "127.0.0.1";
+  return hosts.some(isIPv6) ? "::" : everywhere;
 }
 
 function loadOwnStage(

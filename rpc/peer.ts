@@ -4,7 +4,7 @@ import { createClient } from "@connectrpc/connect";
 import { MdiError, type MdiErrorCode } from "../wasm/error.ts";
 import { AsyncQueue } from "../engine/async_queue.ts";
 import { type Address, formatAddress } from "./address.ts";
-import { fromConnectError, isMdiErrorCode } from "./error.ts";
+import { fromConnectError, isMdiErrorCode, lossReason } from "./error.ts";
 import {
   type Configure,
   Control,
@@ -23,6 +23,8 @@ import { checkIdentity, ownIdentity } from "./version.ts";
 
 /** Limit on an answer that takes no work. */
 const ANSWER_MS = 10_000;
+/** Limit on the answer to the announcement that the ring closes, which nobody needs to wait for. */
+const RELEASE_MS = 500;
 /**
  * Time between pings: a silent peer is lost after interval and time-out together. A shorter one would
  * give up boards that are merely busy, as with every core at loading.
@@ -49,6 +51,8 @@ export class Peer implements AsyncDisposable {
   /** What the user typed: how messages name it. */
   readonly name: string;
   readonly device: Device;
+  /** Random, and the node's own: two peers of one instance are one node. */
+  readonly instance: string;
   /** Settles when the node is gone or has failed: with the reason. */
   readonly lost: Promise<MdiError>;
   /** Settles when the node itself is gone, and not where it only reports a failure: with the reason. */
@@ -58,6 +62,9 @@ export class Peer implements AsyncDisposable {
   #session: Session;
   #requests = new AsyncQueue<ServeRequest>();
   #waiting: Waiting | undefined;
+  /** Settles when the last question so far has its answer. */
+  #asked: Promise<void> = Promise.resolve();
+  #claimed = false;
   #failure: MdiError | undefined;
   #ending = new AbortController();
   #onProgress: (what: string, done: number, total: number) => void = () => {};
@@ -71,6 +78,7 @@ export class Peer implements AsyncDisposable {
     this.#leave = gone.resolve;
     this.name = formatAddress(session.address);
     this.device = hello.device!;
+    this.instance = plainWord(hello.instance);
     this.#session = session;
   }
 
@@ -134,6 +142,7 @@ export class Peer implements AsyncDisposable {
 
   /** Makes it a member of this ring. */
   async claim(starter: string): Promise<void> {
+    this.#claimed = true;
     const control = createClient(Control, this.#session.transport);
     const answers = control.serve(this.#requests, { signal: this.#ending.signal });
     this.#listen(answers);
@@ -165,6 +174,19 @@ export class Peer implements AsyncDisposable {
       { case: "stats", value: { $typeName: "mdi.v1.StatsRequest" } },
       ANSWER_MS,
     );
+  }
+
+  /**
+   * Tells it that the ring is about to close, so that it takes the end of its links for no failure. Does
+   * not wait for a node that is busy with something else, nor long for one that is silent.
+   */
+  async release(): Promise<void> {
+    if (!this.#claimed || this.#failure || this.#waiting) return;
+    const answer = this.#ask("released", {
+      case: "release",
+      value: { $typeName: "mdi.v1.Release" },
+    }, RELEASE_MS);
+    await answer.catch(() => {}); // it is gone then, which ends its stay as well
   }
 
   /** Gives it up for lost. */
@@ -212,13 +234,29 @@ export class Peer implements AsyncDisposable {
     }
   }
 
+  /** Asks when every question before has its answer: answers name their kind and not their question. */
   async #ask<C extends Case>(
     answer: C,
     message: ServeRequest["message"],
     timeoutMs?: number,
   ): Promise<Value<C>> {
+    const before = this.#asked;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#asked = promise;
+    await before;
+    try {
+      return await this.#exchange(answer, message, timeoutMs);
+    } finally {
+      resolve();
+    }
+  }
+
+  async #exchange<C extends Case>(
+    answer: C,
+    message: ServeRequest["message"],
+    timeoutMs: number | undefined,
+  ): Promise<Value<C>> {
     if (this.#failure) throw this.#failure;
-    if (this.#waiting) throw new TypeError(`Cannot ask ${this.name} two things at once`);
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     this.#waiting = { case: answer, resolve, reject };
     this.#requests.push(create(ServeRequestSchema, { message }));
@@ -244,8 +282,6 @@ export class Peer implements AsyncDisposable {
 }
 
 function lostPeer(who: string, cause?: MdiError): MdiError {
-  const message = cause?.code === "peer_lost"
-    ? cause.message
-    : `Lost ${who}: ${cause?.message ?? "it closed the connection"}`;
+  const message = cause?.code === "peer_lost" ? cause.message : `Lost ${who}: ${lossReason(cause)}`;
   return new MdiError("peer_lost", message, { cause, details: { peer: who } });
 }

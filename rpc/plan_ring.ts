@@ -1,11 +1,12 @@
 /** What a ring's options come to once its model and its peers are known. */
+import { RESIDENT_SHARE, RUNTIME_BYTES } from "../wasm/ort/memory.ts";
 import { MAX_FRAME_ROWS } from "../engine/ring/message.ts";
 import type { BlockEntry, Manifest } from "../engine/model/types.ts";
 import { parseLayers } from "../engine/plan/parse_layers.ts";
 import { type Plan, planFromCounts } from "../engine/plan/plan.ts";
 import { splitLayers } from "../engine/plan/split.ts";
 import { freeMemory } from "./device.ts";
-import { withRequired } from "./membership.ts";
+import { withRequired } from "./configuration.ts";
 import type { Peer } from "./peer.ts";
 import type { ResolvedNode } from "./ring_options.ts";
 
@@ -77,6 +78,7 @@ export function planLayers(
     // An embedding is a look-up: it takes memory and next to no time.
     embedBytes: 0,
     headBytes: head.reduce((sum, block) => sum + residentBytes(block), 0),
+    nodeBytes: RUNTIME_BYTES,
     nodes: [
       {
         name: node.name,
@@ -100,7 +102,7 @@ export function planText(plan: Plan): string {
     .join(", ");
 }
 
-/** Bytes of a block once ONNX Runtime has it: weights as f32. */
+/** Bytes that a block takes once ONNX Runtime has it: weights as f32, and what they need beside. */
 function residentBytes(block: BlockEntry): number {
-  return Math.max(1, 4 * block.parameters);
+  return Math.max(1, RESIDENT_SHARE * 4 * block.parameters);
 }

@@ -3,11 +3,12 @@ import { MdiError } from "../wasm/error.ts";
 import type { Stage } from "../wasm/stage.ts";
 import type { Manifest, SamplingDefaults } from "../engine/model/types.ts";
 import type { Plan } from "../engine/plan/plan.ts";
-import { type Generation, startGeneration } from "../engine/generation.ts";
-import type { RingDriver, TurnRequest } from "../engine/ring/driver.ts";
+import { type Generation, type GenerationResult, startGeneration } from "../engine/generation.ts";
+import type { RingDriver, Turn, TurnRequest } from "../engine/ring/driver.ts";
 import { resolveSampling, type SamplingRequest } from "../engine/text/sampling_options.ts";
 import type { ChatMessage } from "../engine/text/chat_template.ts";
 import type { Tokenizer } from "../engine/text/tokenizer.ts";
+import { type Chat, RingChat } from "./chat.ts";
 import { type NodeSummary, RunCounter, type Summary } from "./summary.ts";
 import type { Peer } from "./peer.ts";
 import type { Wiring } from "./wiring.ts";
@@ -29,14 +30,6 @@ export interface GenerateOptions extends SamplingRequest {
   ignoreEos?: boolean;
   /** Cancels the generation. */
   signal?: AbortSignal;
-}
-
-/** A conversation: one sample whose caches stay on the nodes between turns. */
-export interface Chat extends Disposable {
-  /** The messages so far. */
-  readonly messages: readonly ChatMessage[];
-  /** Says something and gets the answer, which becomes part of the conversation. */
-  send(text: string, options?: GenerateOptions): Generation;
 }
 
 /** A ring that is ready to generate. */
@@ -61,7 +54,10 @@ export interface Ring extends AsyncDisposable {
    * @throws {RangeError} where an option is out of its range or the prompt is empty.
    */
   generate(prompt: Prompt, options?: GenerateOptions): Generation;
-  /** Starts a conversation; a system message may come first. */
+  /**
+   * Starts a conversation; a system message may come first. From its first turn until it is disposed of
+   * it keeps room for as many tokens as the context has, or the ring, where that is less.
+   */
   chat(messages?: readonly ChatMessage[]): Chat;
   /** The figures since the ring was made. */
   summary(): Promise<Summary>;
@@ -133,42 +129,42 @@ export class OpenRing implements Ring {
   }
 
   generate(prompt: Prompt, options: GenerateOptions = {}): Generation {
-    const continuation = !isChat(prompt);
-    return this.#start(
-      { ids: this.encode(prompt), continuation },
-      options,
-      (turn) => this.#parts.driver.submit(turn),
-    );
+    return this.#start({
+      ids: this.encode(prompt),
+      capacity: this.context,
+      continuation: !isChat(prompt),
+      begin: (request) => this.#parts.driver.submit(request),
+    }, options);
   }
 
   chat(messages: readonly ChatMessage[] = []): Chat {
-    return new RingChat(
-      this.#parts,
-      [...messages],
-      (prompt, options, begin) => this.#start(prompt, options, begin),
-    );
+    const { driver, tokenizer, kvTokens } = this.#parts;
+    return new RingChat({
+      driver,
+      tokenizer,
+      messages,
+      capacity: Math.min(this.context, kvTokens),
+      start: (turn, options) => this.#start({ ...turn, continuation: false }, options),
+    });
   }
 
-  #start(
-    { ids, continuation }: EncodedPrompt,
-    options: GenerateOptions,
-    begin: (turn: TurnRequest) => ReturnType<RingDriver["submit"]>,
-  ): Generation {
-    const { driver, tokenizer, defaults } = this.#parts;
+  #start(start: Start, options: GenerateOptions): Generation {
+    const { tokenizer, defaults } = this.#parts;
+    const { ids, capacity, continuation, begin, onEnd } = start;
     const sampling = resolveSampling(this.#seeded(options), defaults);
     if (!sampling.greedy) this.#seed ??= sampling.seed;
     const stop = options.stop === undefined ? [] : [options.stop].flat();
     return startGeneration(
-      driver,
       tokenizer,
       {
         prompt: ids,
         continuation,
-        maxTokens: tokenLimit(ids.length, options.maxTokens, this.context),
+        maxTokens: tokenLimit(ids.length, options.maxTokens, capacity),
         sampling,
         stop,
         endTokens: options.ignoreEos ? [] : this.manifest.config.eosTokens,
         signal: options.signal,
+        onEnd,
       },
       this.#counter,
       begin,
@@ -250,62 +246,20 @@ export class OpenRing implements Ring {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#parts.driver.fail(new MdiError("cancelled", "The ring was closed"));
+    this.#parts.driver.close();
     await this.#parts.owned.disposeAsync();
   }
 }
 
-/** A prompt's ids, and whether its answer continues a text. */
-interface EncodedPrompt {
+/** A generation, whatever begins it. */
+interface Start {
   ids: number[];
+  /** Tokens that prompt and answer may have. */
+  capacity: number;
+  /** Whether the answer continues a text. */
   continuation: boolean;
-}
-
-type StartTurn = (
-  prompt: EncodedPrompt,
-  options: GenerateOptions,
-  begin: (turn: TurnRequest) => ReturnType<RingDriver["submit"]>,
-) => Generation;
-
-/** A sample that pauses between turns; a turn starts where its ids first differ from what is cached. */
-class RingChat implements Chat {
-  readonly messages: ChatMessage[];
-  #parts: RingParts;
-  #start: StartTurn;
-  #sample: number | undefined;
-
-  constructor(parts: RingParts, messages: ChatMessage[], start: StartTurn) {
-    this.#parts = parts;
-    this.messages = messages;
-    this.#start = start;
-  }
-
-  send(text: string, options: GenerateOptions = {}): Generation {
-    const { tokenizer, driver, context, kvTokens } = this.#parts;
-    const messages = [...this.messages, { role: "user", content: text }];
-    const capacity = Math.min(context, kvTokens);
-    const ids = tokenizer.chat(messages, { addGenerationPrompt: true, maxTokens: capacity });
-    const generation = this.#start({ ids, continuation: false }, {
-      ...options,
-      maxTokens: tokenLimit(ids.length, options.maxTokens, capacity),
-    }, (turn) => {
-      if (this.#sample !== undefined) return driver.continue(this.#sample, turn);
-      const begun = driver.submit({ ...turn, capacity, keep: true });
-      this.#sample = begun.sample;
-      return begun;
-    });
-    this.messages.push(messages.at(-1)!);
-    generation.result.then(
-      (result) => this.messages.push({ role: "assistant", content: result.text }),
-      () => this.messages.pop(),
-    );
-    return generation;
-  }
-
-  [Symbol.dispose](): void {
-    if (this.#sample !== undefined) this.#parts.driver.cancel(this.#sample);
-    this.#sample = undefined;
-  }
+  begin(request: TurnRequest): Turn;
+  onEnd?(result: GenerationResult | undefined): void;
 }
 
 function isChat(prompt: Prompt): prompt is readonly ChatMessage[] {

@@ -2,15 +2,9 @@
 import { hostname } from "node:os";
 import { MdiError } from "../wasm/error.ts";
 import { defaultHome } from "../engine/store/layout.ts";
-import {
-  type Address,
-  DEFAULT_PORT,
-  isLoopback,
-  parseListen,
-  parsePeers,
-  requireDistinct,
-} from "./address.ts";
+import { type Address, DEFAULT_PORT, parseListen, parsePeers, requireDistinct } from "./address.ts";
 import { deriveIdentity, nodeName, type RingIdentity } from "./identity.ts";
+import { requireTypes } from "./option_types.ts";
 import { findToken } from "./token.ts";
 
 /** What happens while a ring or a node starts and runs; for people and logs. */
@@ -81,11 +75,20 @@ export interface ResolvedNode {
 
 /**
  * Resolves a node's options.
- * @throws {RangeError} where one is not what it must be.
+ * @throws {TypeError | RangeError} where one is not what it must be.
  * @throws {MdiError} refused_token, model_unsupported
  */
 export async function resolveNode(options: NodeOptions): Promise<ResolvedNode> {
   require64Bit();
+  requireTypes(options, {
+    listen: "text",
+    name: "text",
+    token: "text",
+    home: "path",
+    storeLimitBytes: "number",
+    memoryBytes: "number",
+    onEvent: "function",
+  });
   const { backend = "auto", memoryBytes = null, storeLimitBytes = null } = options;
   if (backend !== "auto" && backend !== "ort") {
     throw new RangeError(
@@ -132,11 +135,6 @@ export function resolvePeers(
     throw new RangeError(`Cannot make a ring of ${addresses.length + 1} nodes: at most 16`);
   }
   return addresses;
-}
-
-/** Whether every peer is on this device. */
-export function allLoopback(peers: readonly Address[]): boolean {
-  return peers.every((peer) => isLoopback(peer.host));
 }
 
 /** WebAssembly's threads and 4 GB memories, and Deno itself, need a 64-bit system. */

@@ -12,24 +12,33 @@ const LINK_CREDITS = 16;
 export interface LinkTarget {
   /** The ring's wiring; undefined before it is known. */
   readonly epoch: number | undefined;
+  /** Index of the node whose link is due. */
+  readonly predecessor: number;
+  /** Whether that link is there. */
+  readonly linked: boolean;
   readonly inputCodec: FrameCodec;
   accept(receiver: LinkReceiver): void;
 }
 
 /** Registers the service. */
 export function ringRoutes(router: ConnectRouter, target: () => LinkTarget | undefined): void {
-  createLinkHandler(({ epoch }) => {
+  createLinkHandler(({ epoch, from }) => {
     const node = target();
     if (!node || node.epoch !== epoch) {
-      throw new MdiError(
-        "protocol",
-        `Cannot take a link of epoch ${epoch}: the ring here is another`,
-      );
+      throw refusal(`a link of epoch ${epoch}: the ring here is another`);
     }
+    if (from !== node.predecessor) {
+      throw refusal(`a link from node ${from}: node ${node.predecessor} comes before this one`);
+    }
+    if (node.linked) throw refusal(`a second link from node ${from}: it is already linked`);
     return {
       codec: node.inputCodec,
       credits: LINK_CREDITS,
       receive: (receiver) => node.accept(receiver),
     };
   })(router);
+}
+
+function refusal(what: string): MdiError {
+  return new MdiError("protocol", `Cannot take ${what}`);
 }

@@ -4,6 +4,7 @@ import { openStore } from "../engine/store/store.ts";
 import { formatAddress } from "./address.ts";
 import { ControlService } from "./control_service.ts";
 import { describeDevice } from "./device.ts";
+import { requireTypes } from "./option_types.ts";
 import { ringRoutes } from "./ring_service.ts";
 import { type NodeOptions, resolveNode } from "./ring_options.ts";
 import { serve } from "./server.ts";
@@ -29,16 +30,17 @@ export interface MdiNode extends AsyncDisposable {
 /**
  * Makes this process a secondary.
  * @throws {MdiError} address_in_use, refused_token, disk
- * @throws {RangeError} where an option is not what it must be.
+ * @throws {TypeError | RangeError} where an option is not what it must be.
  */
-export function serveNode(options: ServeNodeOptions = {}): Promise<MdiNode> {
-  return cancellable("serve", options.signal, () => startNode(options));
+export async function serveNode(options: ServeNodeOptions = {}): Promise<MdiNode> {
+  requireTypes(options, { onLog: "function", signal: "signal" });
+  return await cancellable("serve", options.signal, () => startNode(options));
 }
 
 async function startNode(options: ServeNodeOptions): Promise<MdiNode> {
   const node = await resolveNode(options);
   const log = options.onLog ?? (() => {});
-  const store = await openStore(node.home, { limitBytes: node.storeLimitBytes });
+  const store = await openStore(node.home, { limitBytes: node.storeLimitBytes, onNote: log });
   const control = new ControlService({
     name: node.name,
     store,

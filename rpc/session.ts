@@ -175,7 +175,7 @@ class Http2Session implements Session {
     await Promise.race([Promise.all(streams), grace.promise, this.#closed ?? grace.promise]);
     clearTimeout(timer);
     this.abort();
-    await this.#closed;
+    await this.#gone();
   }
 
   abort(error?: MdiError): void {
@@ -189,6 +189,16 @@ class Http2Session implements Session {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.abort();
+    await this.#gone();
+  }
+
+  /**
+   * Waits for the connection's end. Under Deno it does not come while a stream has data that nobody reads;
+   * those streams go here, in a turn of their own and not from within what they were reading.
+   */
+  async #gone(): Promise<void> {
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    for (const stream of this.#streams) stream.destroy();
     await this.#closed;
   }
 

@@ -1,6 +1,7 @@
 /** Why a connection to a peer failed or ended, in words that say what to do. */
-import { MdiError, type MdiErrorCode, messageOf } from "../wasm/error.ts";
+import { MdiError, type MdiErrorCode } from "../wasm/error.ts";
 import { type Address, formatAddress } from "./address.ts";
+import { lossReason } from "./error.ts";
 
 /** How far a connection had come: TCP and TLS, the peer's HTTP/2 SETTINGS, or in use. */
 export type SessionStage = "connecting" | "greeting" | "open";
@@ -30,15 +31,13 @@ export function explainEnd(end: SessionEnd): MdiError {
   const make = (code: MdiErrorCode, message: string) =>
     new MdiError(code, message, { cause, details: { peer: text } });
   if (stage === "open") {
-    const closed = !cause || ["ECONNRESET", "EPIPE"].includes(errorCode(cause));
-    const why = closed ? "it closed the connection" : messageOf(cause);
-    return make("peer_lost", `Lost ${text}: ${why}`);
+    return make("peer_lost", `Lost ${text}: ${lossReason(cause)}`);
   }
   const network = networkReason(cause);
   if (network) return make("peer_unreachable", `Cannot reach ${text}: ${network}`);
   const token = tokenReason(end);
   if (token) return make("refused_token", `Cannot join ${text}: ${token}`);
-  const why = cause ? messageOf(cause) : "it closed the connection";
+  const why = lossReason(cause);
   return make("peer_unreachable", `Cannot reach ${text}: ${why}; check that mdi runs there`);
 }
 

@@ -61,6 +61,16 @@ Deno.test("Session reaches a name and an IPv6 address", async () => {
   assertEquals(bySix.remoteAddress?.host, "::1");
 });
 
+Deno.test("Session reaches a server on all addresses by either protocol", async () => {
+  await using test = await serveTest({ listen: { host: "::", port: 0 }, identity });
+  const { port } = test.server.address;
+  for (const host of ["127.0.0.1", "::1"]) {
+    await using session = openSession({ host, port }, { identity });
+    assertEquals(await hello(session), "tester");
+    assertEquals(session.localAddress?.host, host);
+  }
+});
+
 Deno.test("Session.ready() tells why a peer cannot be reached", async () => {
   for (const options of [{}, { identity }]) {
     const address = { host: LOCAL, port: await freePort() };

@@ -42,7 +42,7 @@ export interface Summary {
   samples: number;
   /** Generated tokens. */
   tokens: number;
-  /** From the first prompt's entry to the last token. */
+  /** From the first prompt's entry to the last token, without the time in which no sample was under way. */
   seconds: number;
   /** {@linkcode Summary.tokens} over {@linkcode Summary.seconds}; 0 before the first token. */
   tokensPerSecond: number;
@@ -63,8 +63,12 @@ export class RunCounter {
   /** Tokens that were drawn. */
   tokens = 0;
   #promptTokens = 0;
-  #started: number | undefined;
-  #lastToken: number | undefined;
+  /** Samples under way, and when the first of them entered. */
+  #running = 0;
+  #started = 0;
+  /** Time in which there were any, as far as {@linkcode #counted}: an entry or the last token. */
+  #ms = 0;
+  #counted = 0;
   #firstTokenMs: number | undefined;
   /** Samples before their first token, and the time in which there were any. */
   #prefilling = 0;
@@ -74,7 +78,7 @@ export class RunCounter {
   /** A sample entered. */
   submitted(promptTokens: number): void {
     const now = performance.now();
-    this.#started ??= now;
+    if (this.#running++ === 0) this.#started = this.#counted = now;
     this.samples++;
     this.#promptTokens += promptTokens;
     if (this.#prefilling++ === 0) this.#prefillStart = now;
@@ -84,14 +88,16 @@ export class RunCounter {
   token(first: boolean): void {
     const now = performance.now();
     this.tokens++;
-    this.#lastToken = now;
+    this.#ms += now - this.#counted;
+    this.#counted = now;
     if (!first) return;
-    this.#firstTokenMs ??= now - this.#started!;
+    this.#firstTokenMs ??= now - this.#started;
     this.#prefilled(now);
   }
 
   /** A sample ended; `silent` where it had no token. */
   ended(silent: boolean): void {
+    this.#running--;
     if (silent) this.#prefilled(performance.now());
   }
 
@@ -99,9 +105,9 @@ export class RunCounter {
     if (--this.#prefilling === 0) this.#prefillMs += now - this.#prefillStart;
   }
 
-  /** Seconds from the first prompt's entry to the last token. */
+  /** Seconds from the first prompt's entry to the last token, without those in which nothing ran. */
   get seconds(): number {
-    return this.#lastToken === undefined ? 0 : (this.#lastToken - this.#started!) / 1000;
+    return this.#ms / 1000;
   }
 
   /** Prompt tokens over the time in which a sample waited for its first token. */

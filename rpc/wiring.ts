@@ -1,7 +1,8 @@
 /**
  * Makes a ring out of peers that answered: claim, configure, load, link. The starter opens Control to
  * every peer and tells each its successor, by the address that the starter itself resolved; the last
- * one is told the starter's own, as the local address of that very connection.
+ * one is told where the starter listens, or, where that is everywhere, the local address of that very
+ * connection.
  */
 import { create } from "@bufbuild/protobuf";
 import { MdiError } from "../wasm/error.ts";
@@ -9,7 +10,7 @@ import type { Manifest } from "../engine/model/types.ts";
 import type { Plan } from "../engine/plan/plan.ts";
 import type { RingPort } from "../engine/ring/driver.ts";
 import { MAX_FRAME_ROWS } from "../engine/ring/message.ts";
-import { type Address, formatAddress } from "./address.ts";
+import { type Address, formatAddress, isWildcard } from "./address.ts";
 import { createFrameCodec, type FrameCodec } from "./frame.ts";
 import {
   Configure_Dtype,
@@ -36,8 +37,8 @@ export interface WiringOptions {
   plan: Plan;
   starter: string;
   identity: RingIdentity | undefined;
-  /** Port that the starter's server listens on. */
-  port: number;
+  /** Where the starter's server listens. */
+  listen: Address;
   /** Where the starter is reached, where its own address is not it. */
   advertise: Address | undefined;
   wire: "f32" | "f16";
@@ -56,6 +57,9 @@ export class Wiring implements LinkTarget, AsyncDisposable {
   #input = Promise.withResolvers<LinkReceiver>();
   #sender: LinkSender | undefined;
   #receiver: LinkReceiver | undefined;
+  #linked = false;
+  /** Ends the link to the first peer at once. */
+  #breaking = new AbortController();
   #owned = new AsyncDisposableStack();
   #lost: Promise<MdiError>;
   #closed = false;
@@ -65,12 +69,24 @@ export class Wiring implements LinkTarget, AsyncDisposable {
     this.#options = options;
     this.inputCodec = this.#codec("return");
     this.#lost = firstLoss(options.peers);
+    // A ring that broke has nothing to deliver, and a node that is silent would not take it.
+    this.#lost.then((error) => this.#breaking.abort(error));
     this.#input.promise.catch(() => {});
   }
 
   /** Settles when a peer is gone: with an error that names it. */
   get lost(): Promise<MdiError> {
     return this.#lost;
+  }
+
+  /** Index of the last node, whose link closes the ring. */
+  get predecessor(): number {
+    return this.#options.peers.length;
+  }
+
+  /** Whether that link is there. */
+  get linked(): boolean {
+    return this.#linked;
   }
 
   /** Bytes sent to the first peer. */
@@ -85,6 +101,7 @@ export class Wiring implements LinkTarget, AsyncDisposable {
 
   /** Takes the last node's link. */
   accept(receiver: LinkReceiver): void {
+    this.#linked = true;
     this.#input.resolve(receiver);
   }
 
@@ -118,7 +135,7 @@ export class Wiring implements LinkTarget, AsyncDisposable {
       codec: this.#codec("stage"),
       epoch: this.epoch,
       from: 0,
-      signal,
+      signal: AbortSignal.any([signal, this.#breaking.signal]),
     }).catch((error: Error) => this.#blame(error));
     this.#sender = this.#owned.use(sender);
     await this.#unlessLost(Promise.all(peers.map((peer) => peer.open())));
@@ -127,9 +144,9 @@ export class Wiring implements LinkTarget, AsyncDisposable {
       this.#input.reject(
         new MdiError(
           "peer_unreachable",
-          `Cannot close the ring: ${last} did not reach ${formatAddress(this.#own())} within ${
-            LINK_MS / 1000
-          } s; open that port, or name another address with --advertise`,
+          `Cannot close the ring: ${last} did not reach ${
+            formatAddress(this.#own(peers.length - 1))
+          } within ${LINK_MS / 1000} s; open that port, or name another address with --advertise`,
         ),
       );
     }, LINK_MS);
@@ -154,7 +171,6 @@ export class Wiring implements LinkTarget, AsyncDisposable {
   #configuration(index: number, addresses: readonly string[]) {
     const { manifest, plan, peers, wire, context } = this.#options;
     const [firstLayer, lastLayer] = plan.nodes[index]!.layers!;
-    const own = formatAddress(this.#own());
     return create(ConfigureSchema, {
       epoch: this.epoch,
       index,
@@ -162,23 +178,23 @@ export class Wiring implements LinkTarget, AsyncDisposable {
       manifest: JSON.stringify(manifest),
       firstLayer,
       lastLayer,
-      successor: addresses[index] ?? own,
+      successor: addresses[index] ?? formatAddress(this.#own(index - 1)),
       // The other nodes first: the starter has enough to do.
-      providers: [...addresses.filter((_, i) => i !== index - 1), this.#ownFor(index - 1)],
+      providers: [
+        ...addresses.filter((_, i) => i !== index - 1),
+        formatAddress(this.#own(index - 1)),
+      ],
       wire: wire === "f16" ? Configure_Dtype.F16 : Configure_Dtype.F32,
       context,
     });
   }
 
-  /** Where the last peer finds the starter. */
-  #own(): Address {
-    const { advertise, peers, port } = this.#options;
-    return advertise ?? { host: peers.at(-1)!.localAddress.host, port };
-  }
-
-  #ownFor(peer: number): string {
-    const { advertise, peers, port } = this.#options;
-    return formatAddress(advertise ?? { host: peers[peer]!.localAddress.host, port });
+  /** Where a peer finds the starter. */
+  #own(peer: number): Address {
+    const { advertise, peers, listen } = this.#options;
+    if (advertise) return advertise;
+    if (!isWildcard(listen.host)) return listen;
+    return { host: peers[peer]!.localAddress.host, port: listen.port };
   }
 
   #progress(node: string, what: string, done: number, total: number): void {
@@ -213,9 +229,10 @@ export class Wiring implements LinkTarget, AsyncDisposable {
     throw this.#closed ? error : await soon<Error>([this.#lost], error);
   }
 
-  /** Closes the links. The peers are the caller's. */
+  /** Closes the links, once every peer knows that this is no failure. The peers are the caller's. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
+    await Promise.all(this.#options.peers.map((peer) => peer.release()));
     this.#input.reject(new MdiError("cancelled", "The ring was closed"));
     await this.#owned.disposeAsync();
   }

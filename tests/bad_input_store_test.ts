@@ -123,6 +123,9 @@ Deno.test("mdi notices a damaged block, and has it again: cut by a starter, fetc
   assertEquals(ids(second.records), ids(first.records));
   const again = received(second.records);
   assertEquals(again, (await Deno.stat(theirs)).size, "one block was fetched again");
+  for (const stderr of [second.stderr, secondary.stderr()]) {
+    assertMatch(stderr, /removed .*: its sha256 is .*, so it was damaged/);
+  }
   assertEquals(received((await runMdi(run, { home })).records), 0);
   assertEquals((await runMdi(["store", "verify"], { home })).code, 0);
 });

@@ -159,6 +159,15 @@ Deno.test("mdi --json: why a sample ended, and what of its text stays", async ()
   assertEquals(ended.ids.at(-1), end);
 });
 
+Deno.test("mdi --samples takes more than the ring's queue does", async () => {
+  await using dir = await temporaryDirectory();
+  const args = [...RUN, "--prompt-ids", "65", "--samples", "1200", "--tokens", "1"];
+  const { code, stderr, records } = await runMdi(args, { home: dir.path });
+  assertEquals(code, 0, stderr);
+  const numbers = checked(records).map(({ sample }) => sample);
+  assertEquals(numbers, Array.from({ length: 1200 }, (_, i) => i));
+});
+
 Deno.test("mdi --json: Ctrl-C ends samples with what they have, and the status says so", async () => {
   await using dir = await temporaryDirectory();
   await using process = startMdi(

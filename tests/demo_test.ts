@@ -34,6 +34,9 @@ Deno.test("deno task demo generates over three processes, and the second run mov
     if (type === "sample") assert(first.stdout.includes(`\n${text}\n`), "other text");
   }
   assertEquals(await home.processes(), []);
+
+  const list = await runMdi(["store", "list"], { home: home.path });
+  assert(list.stdout.includes(`${join(home.path, "demo/1")}, ${join(home.path, "demo/2")}\n`));
 });
 
 Deno.test("deno task demo passes its arguments on and refuses peers", async () => {

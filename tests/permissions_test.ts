@@ -87,6 +87,35 @@ Deno.test({
   },
 });
 
+Deno.test("pull names the permission that a pip of its own place needs", async () => {
+  const home = await Deno.makeTempDir({ prefix: "mdi-permissions-" });
+  try {
+    const env = { PIP: "/opt/venv/bin/pip", HF_ENDPOINT: "http://127.0.0.1:9", HF_HOME: home };
+    const { code, stderr } = await run("pull", ["pull"], { home, env });
+    assertEquals(code, 3);
+    assertMatch(stderr, /start mdi with --allow-run=\/opt\/venv\/bin\/pip/);
+  } finally {
+    await Deno.remove(home, { recursive: true });
+  }
+});
+
+Deno.test("a task takes paths from where it was typed", async () => {
+  const home = await Deno.makeTempDir({ prefix: "mdi-permissions-" });
+  try {
+    const cwd = join(home, "here");
+    await Deno.mkdir(cwd);
+    await Deno.copyFile(join(MODEL, "gguf/model-f32.gguf"), join(home, "m.gguf"));
+    await Deno.writeTextFile(join(cwd, "prompt.txt"), "one two");
+    const deno = ["task", "--quiet", "--config", fileURLToPath(new URL("deno.json", ROOT)), "mdi"];
+    const args = ["--starter", "--model", "../m.gguf", "--prompt", "@prompt.txt", "--tokens", "2"];
+    const { code, stderr, records } = await runMdi([...args, "--json"], { home, cwd, deno });
+    assertEquals(code, 0, stderr);
+    assertEquals(records.find(({ type }) => type === "sample")?.prompt, "one two");
+  } finally {
+    await Deno.remove(home, { recursive: true });
+  }
+});
+
 Deno.test("starter and secondary run with their own permissions", async () => {
   const home = await Deno.makeTempDir({ prefix: "mdi-permissions-" });
   try {

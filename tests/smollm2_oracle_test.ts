@@ -5,7 +5,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { openGguf } from "../engine/model/gguf/source.ts";
 import { DEFAULT_FILE } from "../engine/pull/default_model.ts";
-import { hashFile } from "../engine/store/integrity.ts";
+import { hashFile } from "../engine/store/digest.ts";
 import type { ChatMessage } from "../engine/text/chat_template.ts";
 import { createTokenizer } from "../engine/text/tokenizer.ts";
 import { argmax, equalBits } from "./support/numbers.ts";

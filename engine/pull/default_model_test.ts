@@ -80,6 +80,10 @@ Deno.test("pullDefault() takes the hub's file if it has the right bytes", async 
     assertEquals([source, downloadedBytes], ["hub", bytes.length]);
     assertEquals(await Deno.readFile(path), bytes);
     assertEquals(storyOf(events), ["license", "try hub"]);
+    assertEquals((await run()).source, "store");
+    await Deno.writeFile(path, noise(bytes.length, 2));
+    assertEquals((await run()).source, "hub");
+    assertEquals(await Deno.readFile(path), bytes);
   });
 });
 

@@ -1,6 +1,9 @@
 /** Downloads one file: resumed after a break, of the size and hash that were announced, or not at all. */
 import { MdiError } from "../../wasm/error.ts";
-import { type Digest, Receiver } from "../store/receiver.ts";
+import { type Digest, sha256Of } from "../store/digest.ts";
+import type { StoreLayout } from "../store/layout.ts";
+import { publishChecked } from "../store/publish.ts";
+import { Receiver } from "../store/receiver.ts";
 import { get, type HttpAnswer, type HttpOptions, TransientError, withRetries } from "./http.ts";
 
 /** A file to be fetched. */
@@ -9,7 +12,9 @@ export interface Download {
   name: string;
   /** Where it is. */
   url: string;
-  /** Where it goes; the partial file lies beside it. */
+  /** The store that it goes into. */
+  layout: StoreLayout;
+  /** Where in it; the partial file lies beside it. */
   destination: string;
   /** Its exact size. */
   bytes: number;
@@ -38,15 +43,17 @@ export async function download(file: Download, options: DownloadOptions): Promis
   });
   const resumed = receiver.offset > 0;
   let fetched = 0;
+  let sealed: string;
   try {
     fetched = await receive(file, receiver, options);
-    await receiver.seal();
+    sealed = await receiver.seal();
   } catch (error) {
     const wrong = error instanceof MdiError && error.code === "model_corrupt";
     if (!wrong || !resumed) throw error;
     return await download(file, options);
   }
-  await receiver.publish(file.destination);
+  const digest = file.digest ?? sha256Of(sealed);
+  await publishChecked(file.layout, receiver, file.destination, digest);
   return fetched;
 }
 

@@ -1,8 +1,9 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { MdiError } from "../../wasm/error.ts";
 import { noise, sha256 } from "../store/_test_util.ts";
 import { namesIn } from "../store/disk.ts";
+import { layoutOf } from "../store/layout.ts";
 import { type Download, download, type DownloadOptions } from "./download.ts";
 import {
   cutAfter,
@@ -27,6 +28,7 @@ async function withFile(
         {
           name: "m.gguf",
           url: `${hub.endpoint}/o/n/resolve/main/m.gguf`,
+          layout: layoutOf(dir),
           destination: join(dir, "m.gguf"),
           bytes: bytes.length,
           digest: { algorithm: "sha256", hex: sha256(bytes) },
@@ -242,7 +244,8 @@ Deno.test("download() says that nobody is there", async () => {
   listener.close();
   const destination = await Deno.makeTempFile();
   try {
-    const file = { name: "x", url, destination, bytes: 1, digest: undefined };
+    const layout = layoutOf(dirname(destination));
+    const file = { name: "x", url, layout, destination, bytes: 1, digest: undefined };
     const error = await assertRejects(() => download(file, options), MdiError, "cannot be reached");
     assertEquals(error.code, "model_missing");
   } finally {

@@ -1,6 +1,6 @@
 /** The Hugging Face hub's API, as far as a pull needs it. */
 import { MdiError, messageOf } from "../../wasm/error.ts";
-import type { Digest } from "../store/receiver.ts";
+import { type Digest, sha256Of } from "../store/digest.ts";
 import { isSafePath } from "../store/safe_path.ts";
 import type { RepoFile } from "./choose_files.ts";
 import type { HubSettings } from "./hub_settings.ts";
@@ -94,7 +94,7 @@ function hubFile(sibling: Record<string, unknown>): HubFile | undefined {
 
 function digestOf(sha256: unknown, blobId: unknown): Digest | undefined {
   if (typeof sha256 === "string" && /^[0-9a-f]{64}$/.test(sha256)) {
-    return { algorithm: "sha256", hex: sha256 };
+    return sha256Of(sha256);
   }
   if (sha256 === undefined && typeof blobId === "string" && /^[0-9a-f]{40}$/.test(blobId)) {
     return { algorithm: "git-sha1", hex: blobId };

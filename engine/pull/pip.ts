@@ -101,6 +101,13 @@ async function findPip(env: Env): Promise<string[]> {
     ? [given]
     : [["pip"], ["pip3"], ["python3", "-m", "pip"], ["python", "-m", "pip"]];
   for (const command of candidates) if (await answers(command)) return command;
+  if (given?.[0] && !await mayRun(given[0])) {
+    throw new MdiError(
+      "model_missing",
+      `Cannot fetch with pip: PIP is "${given.join(" ")}", and Deno may not run "${given[0]}"; ` +
+        `start mdi with --allow-run=${given[0]}, or set PIP to pip, pip3 or python3 -m pip`,
+    );
+  }
   throw new MdiError(
     "model_missing",
     `Cannot fetch with pip: none of ${
@@ -118,4 +125,9 @@ async function answers(command: readonly string[]): Promise<boolean> {
   } catch {
     return false;
   }
+}
+
+/** Whether Deno's permissions allow a command. */
+async function mayRun(command: string): Promise<boolean> {
+  return (await Deno.permissions.query({ name: "run", command })).state === "granted";
 }

@@ -2,6 +2,7 @@
 import { basename, join } from "node:path";
 import { MdiError } from "../../wasm/error.ts";
 import type { OnnxDtype } from "../model/onnx/model_files.ts";
+import { checkIntegrity } from "../store/integrity.ts";
 import type { Env } from "../store/layout.ts";
 import type { Pin } from "../store/pin.ts";
 import { pulledPath, type PulledRecord, readPulled } from "../store/records.ts";
@@ -29,7 +30,7 @@ export type PullEvent =
   /** Bytes that are there, of all that are needed. */
   | { type: "progress"; file: string; received: number; total: number };
 
-/** How {@linkcode pullModel} goes about it. */
+/** How {@linkcode pullFiles} goes about it. */
 export interface PullOptions extends Omit<HttpOptions, "token"> {
   /** Where the files go. */
   store: Store;
@@ -70,7 +71,7 @@ export interface PulledFiles {
  * @param name a path, `owner/name[:file or dtype]` on the hub, or undefined for the default model.
  * @throws {MdiError} model_missing, model_corrupt, model_unsupported, disk.
  */
-export async function pullModel(
+export async function pullFiles(
   name: string | undefined,
   options: PullOptions,
 ): Promise<PulledFiles> {
@@ -87,10 +88,10 @@ export async function pullModel(
     ? DEFAULT_MODEL
     : `${parsed.repo}${selection ? `:${selection}` : ""}`;
   const dir = label.replaceAll(/[/:]/g, "--");
-  return await store.exclusively(`pull-${dir}`, async () => {
+  return await store.exclusively(`pull-${dir}`, `fetches ${label}`, async () => {
     await pin?.add(pulledPin(dir));
     const record = await readPulled(store.layout, dir);
-    if (record) return await fromStore(store, dir, record);
+    if (record && await isIntact(dir, record, options)) return await fromStore(store, dir, record);
     const hub = await hubSettings(env);
     if (kind === "default") return await pullDefault(dir, hub, env, options);
     const cached = await fromCache(label, parsed.repo, selection, hub.cache);
@@ -107,6 +108,20 @@ export async function pullModel(
       options,
     );
   }, { signal });
+}
+
+/** Whether the files of a record still are what they were; those that are not are removed. */
+async function isIntact(
+  dir: string,
+  { files }: PulledRecord,
+  { store, signal }: PullOptions,
+): Promise<boolean> {
+  let intact = true;
+  for (const { path, digest } of files) {
+    const whole = join(store.layout.models, dir, path);
+    if (!await checkIntegrity(store.layout, whole, digest, signal)) intact = false;
+  }
+  return intact;
 }
 
 async function fromStore(store: Store, dir: string, record: PulledRecord): Promise<PulledFiles> {

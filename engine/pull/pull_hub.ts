@@ -1,7 +1,11 @@
 /** Fetches the files of a model from the hub. */
 import { join } from "node:path";
+import { hashFile, sha256Of } from "../store/digest.ts";
 import { removeIfThere, statOf, writeAtomically } from "../store/disk.ts";
-import { writePulled } from "../store/records.ts";
+import { checkIntegrity } from "../store/integrity.ts";
+import { type PulledFile, writePulled } from "../store/records.ts";
+import type { Store } from "../store/store.ts";
+import { MdiError } from "../../wasm/error.ts";
 import { chooseFiles } from "./choose_files.ts";
 import { download } from "./download.ts";
 import { type HubFile, hubFileUrl, hubInfo } from "./hub.ts";
@@ -35,17 +39,18 @@ export async function pullHub(
 ): Promise<PulledFiles> {
   const { label, dir, repo } = model;
   const { store, onProgress } = options;
+  const { layout } = store;
   onProgress?.({ type: "try", source: "hub", where: `${hub.endpoint}/${repo}` });
   const info = await hubInfo(repo, "main", hub, options);
   const { files, entry, dtype } = chooseFiles(repo, info.files, model.selection);
   onProgress?.({ type: "license", license: info.license });
 
-  const root = join(store.layout.models, dir);
-  await enterRevision(root, info.revision, store.layout.tmp);
+  const root = join(layout.models, dir);
+  await enterRevision(root, info.revision, layout.tmp);
   const total = files.reduce((sum, file) => sum + file.bytes, 0);
   const todo: HubFile[] = [];
   for (const file of files) {
-    if ((await statOf(join(root, file.path)))?.size !== file.bytes) todo.push(file);
+    if (!await isThere(store, join(root, file.path), file, options.signal)) todo.push(file);
   }
   todo.sort((a, b) => a.bytes - b.bytes);
   const needed = todo.reduce((sum, file) => sum + file.bytes, 0);
@@ -59,7 +64,7 @@ export async function pullHub(
     await Deno.mkdir(join(destination, ".."), { recursive: true });
     const url = hubFileUrl(repo, info.revision, file.path, hub);
     const { path, bytes, digest } = file;
-    downloadedBytes += await download({ name: path, url, destination, bytes, digest }, {
+    downloadedBytes += await download({ name: path, url, layout, destination, bytes, digest }, {
       ...options,
       token: hub.token,
       onProgress: (received) =>
@@ -67,16 +72,35 @@ export async function pullHub(
     });
     there += bytes;
   }
-  await writePulled(store.layout, dir, {
+  await writePulled(layout, dir, {
     name: label,
     license: info.license,
     source: `${hub.endpoint}/${repo}/tree/${info.revision}`,
     dtype,
     entry,
-    files: files.map(({ path, bytes }) => ({ path, bytes })),
+    files: await Promise.all(files.map((file) => recordOf(root, file))),
   });
   const path = join(root, entry);
   return { path, name: label, license: info.license, source: "hub", dtype, downloadedBytes };
+}
+
+/** Whether a file is there: whole, and right as far as the hub says what it must be. */
+async function isThere(
+  { layout }: Store,
+  path: string,
+  { bytes, digest }: HubFile,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  if ((await statOf(path))?.size !== bytes) return false;
+  return digest === undefined || await checkIntegrity(layout, path, digest, signal);
+}
+
+/** A file that was fetched; of one that the hub gives no hash of, what came is what is right. */
+async function recordOf(root: string, { path, bytes, digest }: HubFile): Promise<PulledFile> {
+  if (digest) return { path, bytes, digest };
+  const hex = await hashFile(join(root, path));
+  if (hex === undefined) throw new MdiError("disk", `Cannot read ${path} in ${root}: it is gone`);
+  return { path, bytes, digest: sha256Of(hex) };
 }
 
 /** Empties a directory that an interrupted pull filled from another commit. */

@@ -5,9 +5,10 @@ import { namesIn } from "../store/disk.ts";
 import { listStore } from "../store/report.ts";
 import { removeModel } from "../store/collect.ts";
 import { openStore, type Store } from "../store/store.ts";
+import { verifyStore } from "../store/verify.ts";
 import { noise, withStore } from "../store/_test_util.ts";
 import { hubSettings } from "./hub_settings.ts";
-import { type PullEvent, pullModel, type PullOptions } from "./pull.ts";
+import { type PullEvent, pullFiles, type PullOptions } from "./pull.ts";
 import { COMMIT, cutAfter, type TestHub, type TestHubOptions, withHub } from "./_test_hub.ts";
 
 const encode = (text: string) => new TextEncoder().encode(text);
@@ -33,19 +34,19 @@ async function withPull(
     }));
 }
 
-Deno.test("pullModel() takes a path as it is", async () => {
+Deno.test("pullFiles() takes a path as it is", async () => {
   await withPull({ files: {} }, async (options, hub, _store, home) => {
-    const pulled = await pullModel(home, options);
+    const pulled = await pullFiles(home, options);
     assertEquals([pulled.path, pulled.source, hub.requests], [home, "path", []]);
   });
 });
 
-Deno.test("pullModel() fetches an export once, with its licence and its progress", async () => {
+Deno.test("pullFiles() fetches an export once, with its licence and its progress", async () => {
   const card = { cardData: { license: "apache-2.0" } };
   await withPull({ files: EXPORT, card }, async (options, hub, store) => {
     const events: PullEvent[] = [];
     const name = "o/n:q4";
-    const pulled = await pullModel(name, { ...options, onProgress: (event) => events.push(event) });
+    const pulled = await pullFiles(name, { ...options, onProgress: (event) => events.push(event) });
     assertEquals(pulled.license, "apache-2.0");
     assertEquals([pulled.dtype, pulled.source], ["q4", "hub"]);
     const { "onnx/model.onnx": _, ...wanted } = EXPORT;
@@ -61,7 +62,7 @@ Deno.test("pullModel() fetches an export once, with its licence and its progress
     assert(hub.requests.every((request) => request.includes(`/resolve/${COMMIT}/`)));
 
     const asked = hub.authorizations.length;
-    const again = await pullModel("o/n", { ...options, dtype: "q4" });
+    const again = await pullFiles("o/n", { ...options, dtype: "q4" });
     assertEquals(again, { ...pulled, source: "store", downloadedBytes: 0 });
     assertEquals(hub.authorizations.length, asked);
     assertEquals((await listStore(store.layout)).pulled.map((each) => each.name), ["o/n:q4"]);
@@ -70,24 +71,24 @@ Deno.test("pullModel() fetches an export once, with its licence and its progress
   });
 });
 
-Deno.test("pullModel() fetches nothing of a model that the nodes cannot hold", async () => {
+Deno.test("pullFiles() fetches nothing of a model that the nodes cannot hold", async () => {
   await withPull({ files: EXPORT }, async (options, hub) => {
-    const pulling = pullModel("o/n:q4", { ...options, memoryBytes: 1000 });
+    const pulling = pullFiles("o/n:q4", { ...options, memoryBytes: 1000 });
     assertEquals((await assertRejects(() => pulling, MdiError)).code, "memory");
     assertEquals(hub.requests, []);
   });
 });
 
-Deno.test("pullModel() gives the path of a GGUF file", async () => {
+Deno.test("pullFiles() gives the path of a GGUF file", async () => {
   const files = { "n.Q4_K_M.gguf": noise(20_000, 1), "n.Q8_0.gguf": noise(20_000, 2) };
   await withPull({ files }, async (options) => {
-    const pulled = await pullModel("o/n:q8_0", options);
+    const pulled = await pullFiles("o/n:q8_0", options);
     assertEquals(await Deno.readFile(pulled.path), files["n.Q8_0.gguf"]);
-    await assertRejects(() => pullModel("o/n", options), MdiError, "n.Q4_K_M.gguf, n.Q8_0.gguf");
+    await assertRejects(() => pullFiles("o/n", options), MdiError, "n.Q4_K_M.gguf, n.Q8_0.gguf");
   });
 });
 
-Deno.test("pullModel() goes on in another run, and starts anew at another commit", async () => {
+Deno.test("pullFiles() goes on in another run, and starts anew at another commit", async () => {
   const gguf = noise(200_000, 1);
   let cut = true;
   const mischief = (request: Request, url: URL) => {
@@ -97,11 +98,11 @@ Deno.test("pullModel() goes on in another run, and starts anew at another commit
       : cutAfter(gguf, 0, 100_000);
   };
   await withPull({ files: { "n.gguf": gguf }, mischief }, async (options, hub, store, home) => {
-    await assertRejects(() => pullModel("o/n", options), MdiError, "status 500");
+    await assertRejects(() => pullFiles("o/n", options), MdiError, "status 500");
     const [half] = (await listStore(store.layout)).pulled;
     assertEquals([half!.name, half!.complete], ["o--n", false]);
     cut = false;
-    const { path, downloadedBytes } = await pullModel("o/n", {
+    const { path, downloadedBytes } = await pullFiles("o/n", {
       ...options,
       store: await openStore(home),
     });
@@ -111,21 +112,21 @@ Deno.test("pullModel() goes on in another run, and starts anew at another commit
   });
 });
 
-Deno.test("pullModel() by two at the same time fetches once", async () => {
+Deno.test("pullFiles() by two at the same time fetches once", async () => {
   await withPull({ files: { "n.gguf": noise(100_000, 1) } }, async (options, hub, _store, home) => {
     const second = { ...options, store: await openStore(home) };
-    const pulled = await Promise.all([pullModel("o/n", options), pullModel("o/n", second)]);
+    const pulled = await Promise.all([pullFiles("o/n", options), pullFiles("o/n", second)]);
     assertEquals(pulled.map(({ source }) => source).sort(), ["hub", "store"]);
     assertEquals(hub.requests.length, 1);
   });
 });
 
-Deno.test("pullModel() says before it fetches that there is no room", async () => {
+Deno.test("pullFiles() says before it fetches that there is no room", async () => {
   await withHub({ files: { "n.gguf": noise(100_000, 1) } }, (hub) =>
     withStore(async (store) => {
       const env = new Map([["HF_ENDPOINT", hub.endpoint]]);
       const error = await assertRejects(
-        () => pullModel("o/n", { store, env }),
+        () => pullFiles("o/n", { store, env }),
         MdiError,
         "it takes",
       );
@@ -133,20 +134,20 @@ Deno.test("pullModel() says before it fetches that there is no room", async () =
     }, { limitBytes: 50_000 }));
 });
 
-Deno.test("pullModel() sends HF_TOKEN and explains a gated model", async () => {
+Deno.test("pullFiles() sends HF_TOKEN and explains a gated model", async () => {
   const mischief = (request: Request) =>
     request.headers.has("authorization") ? undefined : new Response("", { status: 401 });
   const files = { "n.gguf": noise(100, 1) };
   await withPull({ files, mischief }, async (options) => {
-    await assertRejects(() => pullModel("o/n", options), MdiError, "accept its licence");
+    await assertRejects(() => pullFiles("o/n", options), MdiError, "accept its licence");
   });
   await withPull({ files, mischief }, async (options, hub) => {
-    await pullModel("o/n", options);
+    await pullFiles("o/n", options);
     assertEquals(new Set(hub.authorizations), new Set(["Bearer hf_abc"]));
   }, { HF_TOKEN: "hf_abc" });
 });
 
-Deno.test("pullModel() uses what Hugging Face's tools have in their cache, if it is whole", async () => {
+Deno.test("pullFiles() uses what Hugging Face's tools have in their cache, if it is whole", async () => {
   await withPull({ files: EXPORT }, async (options, hub, _store, home) => {
     const folder = join(home, "hf", "hub", "models--o--n");
     const snapshot = join(folder, "snapshots", COMMIT);
@@ -155,24 +156,24 @@ Deno.test("pullModel() uses what Hugging Face's tools have in their cache, if it
     await Deno.mkdir(join(snapshot, "onnx"), { recursive: true });
     await Deno.writeTextFile(join(folder, "refs", "main"), COMMIT);
     await Deno.writeTextFile(join(snapshot, "config.json"), "{}");
-    assertEquals((await pullModel("o/n:fp32", options)).source, "hub");
+    assertEquals((await pullFiles("o/n:fp32", options)).source, "hub");
     await Deno.writeFile(join(folder, "blobs", "b"), noise(10, 1));
     await Deno.symlink("../../../blobs/b", join(snapshot, "onnx", "model_q4.onnx"));
     const asked = hub.authorizations.length;
-    const pulled = await pullModel("o/n:q4", options);
+    const pulled = await pullFiles("o/n:q4", options);
     assertEquals([pulled.source, pulled.path, pulled.dtype], ["cache", snapshot, "q4"]);
     assertEquals(hub.authorizations.length, asked);
   });
 });
 
-Deno.test("pullModel() asks nobody where HF_HUB_OFFLINE is set", async () => {
+Deno.test("pullFiles() asks nobody where HF_HUB_OFFLINE is set", async () => {
   await withPull({ files: EXPORT }, async (options, hub) => {
-    await assertRejects(() => pullModel("o/n", options), MdiError, "HF_HUB_OFFLINE");
+    await assertRejects(() => pullFiles("o/n", options), MdiError, "HF_HUB_OFFLINE");
     assertEquals(hub.authorizations, []);
   }, { HF_HUB_OFFLINE: "1" });
 });
 
-Deno.test("pullModel() refuses names that are neither a path nor a model", async () => {
+Deno.test("pullFiles() refuses names that are neither a path nor a model", async () => {
   await withPull({ files: {} }, async (options) => {
     const cases = [
       "",
@@ -188,7 +189,7 @@ Deno.test("pullModel() refuses names that are neither a path nor a model", async
       const name of [...cases, "o/n:../x", "o/n:", "C:\\m.gguf", "o/n\0", `o/${"n".repeat(99)}`]
     ) {
       const error = await assertRejects(
-        () => pullModel(name, options),
+        () => pullFiles(name, options),
         MdiError,
         "Cannot find model",
       );
@@ -197,20 +198,20 @@ Deno.test("pullModel() refuses names that are neither a path nor a model", async
   });
 });
 
-Deno.test("pullModel() understands what a hub must not say", async () => {
+Deno.test("pullFiles() understands what a hub must not say", async () => {
   const page = () =>
     new Response("<html>busy</html>", { headers: { "content-type": "text/html" } });
   await withPull({ files: {}, mischief: page }, async (options) => {
-    await assertRejects(() => pullModel("o/n", options), MdiError, "the answer is not JSON");
+    await assertRejects(() => pullFiles("o/n", options), MdiError, "the answer is not JSON");
   });
   const evil = { "../../evil.gguf": noise(10, 1) };
   await withPull({ files: evil }, async (options, hub) => {
-    await assertRejects(() => pullModel("o/n", options), MdiError, "no model file");
+    await assertRejects(() => pullFiles("o/n", options), MdiError, "no model file");
     assertEquals(hub.requests, []);
   });
   await withPull({ files: {} }, async (options) => {
     const env = new Map([["HF_ENDPOINT", "file:///etc"]]);
-    await assertRejects(() => pullModel("o/n", { ...options, env }), MdiError, "HF_ENDPOINT");
+    await assertRejects(() => pullFiles("o/n", { ...options, env }), MdiError, "HF_ENDPOINT");
   });
 });
 
@@ -233,4 +234,32 @@ Deno.test("hubSettings() reads the variables that Hugging Face's tools read", as
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
+});
+
+Deno.test("pullFiles() fetches again a file that has been damaged, and no other", async () => {
+  await withPull({ files: EXPORT }, async (options, hub, store) => {
+    const { path } = await pullFiles("o/n:q4", options);
+    for (const name of ["config.json", "onnx/model_q4.onnx_data"] as const) {
+      const file = join(path, name);
+      await Deno.writeFile(file, EXPORT[name].map((byte) => byte ^ 1));
+      const asked = hub.requests.length;
+      const pulled = await pullFiles("o/n:q4", options);
+      assertEquals([pulled.source, pulled.downloadedBytes], ["hub", EXPORT[name].length]);
+      assertEquals(hub.requests.slice(asked), [`/o/n/resolve/${COMMIT}/${name}`]);
+      assertEquals(await Deno.readFile(file), EXPORT[name]);
+      assertEquals((await pullFiles("o/n:q4", options)).source, "store");
+    }
+    assertEquals((await verifyStore(store.layout)).damaged, []);
+  });
+});
+
+Deno.test("pullFiles() gives other bytes of the same size another time, for the import to see", async () => {
+  const times: (Date | null)[] = [];
+  for (const seed of [1, 2, 1]) {
+    await withPull({ files: { "n.gguf": noise(20_000, seed) } }, async (options) => {
+      times.push((await Deno.stat((await pullFiles("o/n", options)).path)).mtime);
+    });
+  }
+  assertEquals(times[0], times[2]);
+  assert(times[0]!.getTime() !== times[1]!.getTime());
 });

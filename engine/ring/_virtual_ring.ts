@@ -1,7 +1,8 @@
 /**
  * A ring under a virtual clock for the scheduler's tests: nodes that compute one message after
  * another, links that keep order. It carries out the scheduler's actions and refuses what a real
- * node would: rows at a wrong position, a cache that is unknown, open twice, full or too big.
+ * node would: rows at a wrong position, a cache that is unknown, open twice, full or too big. Its caches
+ * hold token ids, so that rows which follow others than they were meant to are found.
  */
 import { assert, assertEquals } from "@std/assert";
 import type { FrameSegment, RingAction, RingEvent, SchedulerConfig } from "./schedule.ts";
@@ -15,6 +16,8 @@ export interface VirtualRingOptions {
   forwardMs: (node: number, rows: number) => number;
   /** Time of head over rows, at the starter. */
   headMs: (rows: number) => number;
+  /** All ids of a sample now, prompt and drawn; where it is left out, caches are checked by length. */
+  idsOf?: (sample: number) => readonly number[];
   /** Time of one message on a link. */
   latencyMs: () => number;
   /** In a ring of one: whether `returned` comes before `computed`. */
@@ -29,14 +32,19 @@ export interface VirtualRingOptions {
 }
 
 type CacheAction = RingAction & { type: "open" | "truncate" | "release" };
-type Message = CacheAction | (RingAction & { type: "compute" });
+type Message =
+  | CacheAction
+  | (RingAction & { type: "compute" }) & {
+    /** For each segment the ids of its sample up to its last row, as they were when it was sent. */
+    ids: readonly (readonly number[])[];
+  };
 
 /** One node: a queue, worked off one by one, and the caches. */
 class VirtualNode {
   busyMs = 0;
   readonly #clock: VirtualClock;
   readonly #kvTokens: number;
-  readonly #caches = new Map<number, { capacity: number; length: number }>();
+  readonly #caches = new Map<number, { capacity: number; ids: number[] }>();
   readonly #jobs: { ms: number; done: () => void }[] = [];
 
   constructor(clock: VirtualClock, kvTokens: number) {
@@ -68,7 +76,7 @@ class VirtualNode {
     const cache = this.#caches.get(action.sample);
     if (action.type === "open") {
       assert(cache === undefined, `cache ${action.sample} is opened twice`);
-      this.#caches.set(action.sample, { capacity: action.capacity, length: 0 });
+      this.#caches.set(action.sample, { capacity: action.capacity, ids: [] });
       const used = [...this.#caches.values()].reduce((sum, { capacity }) => sum + capacity, 0);
       assert(used <= this.#kvTokens, `${used} tokens of ${this.#kvTokens} are used`);
       return;
@@ -77,18 +85,21 @@ class VirtualNode {
     if (action.type === "release") {
       this.#caches.delete(action.sample);
     } else {
-      assert(action.length < cache.length, "a truncate shortens");
-      cache.length = action.length;
+      assertEquals(action.capacity, cache.capacity);
+      assert(action.length < cache.ids.length, "a truncate shortens");
+      cache.ids.length = action.length;
     }
   }
 
-  append(segments: readonly FrameSegment[]): void {
-    for (const { sample, position, rows } of segments) {
+  append({ segments, ids }: Message & { type: "compute" }): void {
+    for (const [i, { sample, position, rows }] of segments.entries()) {
       const cache = this.#caches.get(sample);
       if (cache === undefined) throw new Error(`rows of unknown cache ${sample}`);
-      assertEquals(position, cache.length, `rows of sample ${sample} are not contiguous`);
-      cache.length += rows;
-      assert(cache.length <= cache.capacity, `cache ${sample} is full`);
+      assertEquals(position, cache.ids.length, `rows of sample ${sample} are not contiguous`);
+      const before = cache.ids.every((id, j) => id === ids[i]![j]);
+      assert(before, `rows of sample ${sample} at ${position} follow others than theirs`);
+      cache.ids.push(...ids[i]!.slice(position, position + rows));
+      assert(cache.ids.length <= cache.capacity, `cache ${sample} is full`);
     }
   }
 }
@@ -145,19 +156,22 @@ export class VirtualRing {
         starter.change(action);
         this.#send(0, action);
         break;
-      case "compute":
+      case "compute": {
         assert(!this.#computing, "one compute at a time");
         this.#computing = true;
         this.frames++;
+        const ids = action.segments.map((segment) => this.#ids(segment));
+        const message = { ...action, ids };
         starter.run(this.#options.forwardMs(0, rowsOf(action.segments)), () => {
-          starter.append(action.segments);
+          starter.append(message);
           this.#computing = false;
           const sendFirst = this.nodes.length > 1 || this.#options.returnedFirst;
-          if (sendFirst) this.#send(0, action);
+          if (sendFirst) this.#send(0, message);
           this.tell({ type: "computed" });
-          if (!sendFirst) this.#send(0, action);
+          if (!sendFirst) this.#send(0, message);
         });
         break;
+      }
       case "head": {
         const draws = action.rows.map(({ sample }) => ({
           sample,
@@ -174,6 +188,14 @@ export class VirtualRing {
     }
   }
 
+  #ids({ sample, position, rows }: FrameSegment): number[] {
+    const end = position + rows;
+    if (!this.#options.idsOf) return new Array(end).fill(0);
+    const ids = this.#options.idsOf(sample).slice(0, end);
+    assertEquals(ids.length, end, `rows of sample ${sample} beyond its ids`);
+    return ids;
+  }
+
   #send(from: number, message: Message): void {
     const to = (from + 1) % this.nodes.length;
     if (this.nodes.length === 1) return this.#home(message);
@@ -188,7 +210,7 @@ export class VirtualRing {
     const frame = message.type === "compute";
     const ms = frame ? this.#options.forwardMs(index, rowsOf(message.segments)) : 0;
     node.run(ms, () => {
-      if (frame) node.append(message.segments);
+      if (frame) node.append(message);
       else node.change(message);
       this.#send(index, message);
     });

@@ -46,6 +46,11 @@ export interface TurnRequest {
    * @returns whether it is to stop with it all the same (a stop string).
    */
   accept(id: number, last: boolean): boolean;
+  /**
+   * Told once what it came to, or why the ring ended under it, in the very step that ends it: a chat
+   * may go on from here. It is in the midst of the driver's work and must not call back.
+   */
+  ended(outcome: TurnResult | Error): void;
 }
 
 /** What one turn came to. */
@@ -53,6 +58,8 @@ export interface TurnResult {
   finish: FinishReason;
   /** The generated ids, the end token included. */
   ids: number[];
+  /** Tokens of the prompt that the caches held already. */
+  cached: number;
 }
 
 /** A first turn; a chat says how much its caches are to hold over all turns. */
@@ -71,17 +78,13 @@ export interface SubmitRequest extends TurnRequest {
 export interface Turn {
   /** The sample's id in the ring. */
   readonly sample: number;
-  /** Tokens of the prompt that the caches held already. */
-  readonly cached: number;
-  /** Settles when it has ended; rejects where the ring fails. */
-  readonly result: Promise<TurnResult>;
+  /** Ends it now; a kept sample pauses, another one goes. Does nothing once it has ended. */
+  stop(): void;
 }
 
 interface Running {
   sample: Sample;
-  capacity: number;
   request: TurnRequest;
-  settle: PromiseWithResolvers<TurnResult>;
 }
 
 /** A row in head and whose token is drawn from it. */
@@ -103,7 +106,7 @@ export class RingDriver {
   /** Messages to the next node leave in the order they are given. */
   #sending: Promise<void> = Promise.resolve();
   #heads: Promise<void> = Promise.resolve();
-  #paused = new Map<number, Running>();
+  #paused = new Map<number, Sample>();
 
   /** Makes a driver and starts to listen to the ring. */
   constructor(options: DriverOptions) {
@@ -133,39 +136,31 @@ export class RingDriver {
       limit: request.limit,
       endTokens: request.endTokens,
     });
-    const capacity = request.capacity ?? sample.capacity;
-    const keep = request.keep ?? false;
-    return this.#begin(sample, capacity, request, {
+    return this.#begin(sample, request, {
       type: "submit",
       sample: id,
       tokens: sample.promptLength,
-      capacity,
-      keep,
+      capacity: request.capacity ?? sample.capacity,
+      keep: request.keep ?? false,
     });
   }
 
   /**
    * Starts the next turn of a paused sample: rows start where its ids first differ.
-   * @throws {MdiError} busy, or what ended the ring.
+   * @throws {MdiError} busy, memory, or what ended the ring.
+   * @throws {RangeError} where the sample is not paused.
    */
   continue(id: number, request: TurnRequest): Turn {
-    const paused = this.#paused.get(id);
-    if (!paused) throw new RangeError(`Cannot continue sample ${id}: it is not paused`);
-    const { sample, capacity } = paused;
+    if (this.#failure) throw this.#failure;
+    const sample = this.#paused.get(id);
+    if (!sample) throw new RangeError(`Cannot continue sample ${id}: it is not paused`);
     const length = sample.nextTurn(request.prompt, request.limit);
-    return this.#begin(sample, capacity, request, {
+    return this.#begin(sample, request, {
       type: "continue",
       sample: id,
       length,
       tokens: sample.promptLength,
     });
-  }
-
-  /** Ends a turn now; a kept sample pauses, another one goes. */
-  stop(id: number): void {
-    if (this.#failure) return;
-    this.#running.get(id)?.sample.end("cancel");
-    this.#step({ type: "stop", sample: id });
   }
 
   /** Ends a sample now and frees its caches, paused or not. */
@@ -176,33 +171,46 @@ export class RingDriver {
     this.#step({ type: "cancel", sample: id });
   }
 
-  /** Ends the driver: everything under way rejects with the reason. */
+  /** Ends the driver: everything under way ends with the reason. */
   fail(reason: Error): void {
+    this.#halt(reason, reason);
+  }
+
+  /** Ends the driver in order: what is under way is cancelled. */
+  close(): void {
+    this.#halt(new MdiError("cancelled", "The ring was closed"), undefined);
+  }
+
+  #halt(failure: Error, reason: Error | undefined): void {
     if (this.#failure) return;
-    this.#failure = reason;
-    for (const { settle } of this.#running.values()) settle.reject(reason);
+    this.#failure = failure;
+    for (const { request } of this.#running.values()) request.ended(failure);
     this.#running.clear();
     this.#end(reason);
   }
 
-  #begin(sample: Sample, capacity: number, request: TurnRequest, event: RingEvent): Turn {
+  #begin(sample: Sample, request: TurnRequest, event: RingEvent): Turn {
     if (this.#failure) throw this.#failure;
-    const settle = Promise.withResolvers<TurnResult>();
-    settle.promise.catch(() => {}); // whoever awaits it sees it; nobody has to
-    const running: Running = { sample, capacity, request, settle };
+    const running: Running = { sample, request };
     this.#running.set(sample.id, running);
     this.#paused.delete(sample.id);
     const rejected = this.#step(event);
     if (rejected) {
       this.#running.delete(sample.id);
-      if (event.type === "continue") this.#paused.set(sample.id, running);
+      if (event.type === "continue") this.#paused.set(sample.id, sample);
       throw rejected;
     }
-    const cached = event.type === "continue" ? event.length : 0;
-    return { sample: sample.id, cached, result: settle.promise };
+    return { sample: sample.id, stop: () => this.#stop(running) };
   }
 
-  /** Tells the scheduler and does what it answers. Returns the error of a rejected submit. */
+  #stop(running: Running): void {
+    const { sample } = running;
+    if (this.#running.get(sample.id) !== running) return;
+    sample.end("cancel");
+    this.#step({ type: "stop", sample: sample.id });
+  }
+
+  /** Tells the scheduler and does what it answers. Returns why a submit or continue is rejected. */
   #step(event: RingEvent): MdiError | undefined {
     let rejected: MdiError | undefined;
     for (const action of this.#options.scheduler.step(event)) {
@@ -221,7 +229,7 @@ export class RingDriver {
         break;
       case "truncate":
         stage.truncate(action.sample, action.length);
-        this.#cache(action.sample, action.length, this.#running.get(action.sample)!.capacity);
+        this.#cache(action.sample, action.length, action.capacity);
         break;
       case "release":
         stage.release(action.sample);
@@ -233,7 +241,7 @@ export class RingDriver {
       case "head":
         throw new TypeError("Cannot run head: no frame came back");
       case "finish":
-        this.#finish(action.sample, action.kept);
+        this.#finish(action.sample, action.kept, action.cached);
         break;
     }
   }
@@ -331,15 +339,16 @@ export class RingDriver {
     this.#step({ type: "drawn", ended });
   }
 
-  #finish(id: number, kept: boolean): void {
+  #finish(id: number, kept: boolean, cached: number): void {
     const running = this.#running.get(id);
     if (!running) return;
     this.#running.delete(id);
-    if (kept) this.#paused.set(id, running);
-    const { sample, settle } = running;
+    const { sample, request } = running;
+    if (kept) this.#paused.set(id, sample);
     // The scheduler ends a sample by itself only where its cache is full.
     sample.end("length");
-    settle.resolve({ finish: sample.finish!, ids: Array.from(sample.ids(sample.promptLength)) });
+    const ids = Array.from(sample.ids(sample.promptLength));
+    request.ended({ finish: sample.finish!, ids, cached });
   }
 }
 

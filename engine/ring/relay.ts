@@ -24,42 +24,68 @@ export interface RelayOptions {
   onCache?: (sample: number, length: number, capacity: number) => void;
 }
 
-/** Runs until the input ends; throws what the stage, the input or the output throws. */
+/**
+ * Runs until the input ends. Throws what the stage, the input or the output throws as soon as it does,
+ * though the input has nothing more to say.
+ */
 export async function relay(options: RelayOptions): Promise<void> {
-  const { stage, dModel, last, input, output } = options;
+  const messages = options.input[Symbol.asyncIterator]();
+  const ended = Promise.withResolvers<void>();
+  passOn(messages, options, ended.reject).then(ended.resolve, ended.reject);
+  try {
+    await ended.promise;
+  } catch (error) {
+    // Not awaited: an iterator that is waiting for a message may not return before it has one.
+    messages.return?.().catch(() => {});
+    throw error;
+  }
+}
+
+async function passOn(
+  messages: AsyncIterator<RingMessage>,
+  options: RelayOptions,
+  fail: (error: unknown) => void,
+): Promise<void> {
   const leaving: Promise<void>[] = [];
   let previous: Promise<void> = Promise.resolve();
-  for await (const message of input) {
-    const computed = begin(message);
+  let failed = false;
+  while (true) {
+    const { done, value: message } = await messages.next();
+    if (done || failed) break;
+    const computed = compute(message, options);
     const turn = previous;
     previous = (async () => {
       const [result] = await Promise.all([computed, turn]);
-      await output.send(result);
+      await options.output.send(result);
     })();
-    previous.catch(() => {}); // awaited below, in order
+    previous.catch((error) => {
+      failed = true;
+      fail(error);
+    });
     leaving.push(previous);
     if (leaving.length > AHEAD) await leaving.shift();
   }
   await previous;
+}
 
-  async function begin(message: RingMessage): Promise<RingMessage> {
-    if (message.kind === "cache") {
-      const { sample, length, capacity } = message;
-      if (capacity === 0) stage.release(sample);
-      else {
-        stage.open(sample, capacity);
-        stage.truncate(sample, length);
-      }
-      options.onCache?.(sample, length, capacity);
-      return message;
+async function compute(message: RingMessage, options: RelayOptions): Promise<RingMessage> {
+  const { stage, dModel, last } = options;
+  if (message.kind === "cache") {
+    const { sample, length, capacity } = message;
+    if (capacity === 0) stage.release(sample);
+    else {
+      stage.open(sample, capacity);
+      stage.truncate(sample, length);
     }
-    const { segments, epoch } = message;
-    const hidden = await stage.forward({ segments, hidden: message.hidden });
-    return {
-      kind: "frame",
-      epoch,
-      segments,
-      hidden: last ? wantedRows(segments, hidden, dModel) : hidden,
-    };
+    options.onCache?.(sample, length, capacity);
+    return message;
   }
+  const { segments, epoch } = message;
+  const hidden = await stage.forward({ segments, hidden: message.hidden });
+  return {
+    kind: "frame",
+    epoch,
+    segments,
+    hidden: last ? wantedRows(segments, hidden, dModel) : hidden,
+  };
 }

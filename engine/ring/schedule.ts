@@ -60,7 +60,7 @@ export type RingEvent =
   | {
     type: "continue";
     sample: number;
-    /** Tokens that the new prompt has in common with all ids of the last turn. */
+    /** Tokens that the new prompt has in common with all ids of the turn before, rejected or not. */
     length: number;
     /** Tokens of the whole new prompt. */
     tokens: number;
@@ -98,8 +98,8 @@ export interface HeadRow {
 export type RingAction =
   /** Make the sample's cache on every node. */
   | { type: "open"; sample: number; capacity: number }
-  /** Keep the first `length` tokens of its caches. */
-  | { type: "truncate"; sample: number; length: number }
+  /** Keep the first `length` tokens of its caches of `capacity` tokens. */
+  | { type: "truncate"; sample: number; length: number; capacity: number }
   /** Free its caches. */
   | { type: "release"; sample: number }
   /** Run embed and the starter's layers over these rows, send the frame, report `computed`. */
@@ -115,6 +115,8 @@ export type RingAction =
     sample: number;
     /** Whether it pauses, what its caches hold kept, and can be continued. */
     kept: boolean;
+    /** Tokens of its prompt that the caches held when it got its slot; 0 where it had none. */
+    cached: number;
   }
   /** The `submit` or `continue` of this very step is refused: "busy" or "memory". */
   | { type: "reject"; sample: number; error: MdiError };

@@ -18,8 +18,9 @@
  *   and tokens never starve a prompt. Prompts go one after another, oldest first.
  * - *Admission* is first in, first out: the head of the queue waits for a slot and for the room of its
  *   caches on every node. Nobody overtakes it but the next turn of a paused sample while the head waits
- *   for room: that turn has its room, and the head may be waiting for that very sample to end. A freed
- *   slot is taken in the same step.
+ *   for room, for that turn has its room. A freed slot is taken in the same step. Room that the samples
+ *   before it keep between their turns is never waited for, as no turn's end frees it: what cannot fit
+ *   beside them is rejected.
  *
  * Cache changes travel the ring in order with the frames. They are given only while no compute is
  * outstanding, that is behind every frame with rows of the sample. As each node meets a `release`
@@ -45,6 +46,11 @@ interface Sample {
   open: boolean;
   /** Rows sent: the caches' length when all frames in the ring have passed. */
   length: number;
+  /**
+   * How many of these rows, from the first, are of the ids that the sample has now. A turn that ends
+   * without a slot has changed the ids and left the caches as they were.
+   */
+  valid: number;
   /** The turn that runs or waits; null while the sample is paused. */
   turn: Turn | null;
 }
@@ -54,8 +60,8 @@ interface Turn {
   readonly sample: Sample;
   /** Tokens of the prompt. */
   readonly tokens: number;
-  /** Tokens of earlier turns that stay in the caches, where they hold as many. */
-  readonly kept: number;
+  /** Tokens of earlier turns that stayed in the caches when it got its slot. */
+  cached: number;
   state: "queued" | "prefill" | "decode" | "ended";
   /** Index of its slot, -1 without one. */
   slot: number;
@@ -175,9 +181,9 @@ class RingScheduler implements Scheduler {
       return;
     }
     const keep = event.keep ?? false;
-    const sample: Sample = { id, capacity, keep, open: false, length: 0, turn: null };
+    const sample: Sample = { id, capacity, keep, open: false, length: 0, valid: 0, turn: null };
     this.#samples.set(id, sample);
-    if (!this.#enqueue(sample, tokens, 0, actions)) this.#samples.delete(id);
+    if (!this.#enqueue(sample, tokens, actions)) this.#samples.delete(id);
   }
 
   #continue(event: RingEvent & { type: "continue" }, actions: RingAction[]): void {
@@ -187,13 +193,31 @@ class RingScheduler implements Scheduler {
     }
     const tokens = integer("tokens", event.tokens, 1, sample.capacity);
     const common = integer("length", event.length, 0, tokens);
-    // Head needs at least one row.
-    this.#enqueue(sample, tokens, Math.min(common, tokens - 1), actions);
+    sample.valid = Math.min(sample.valid, common);
+    this.#enqueue(sample, tokens, actions);
   }
 
-  /** Queues a turn. Returns false where the queue is full and the turn cannot start at once. */
-  #enqueue(sample: Sample, tokens: number, kept: number, actions: RingAction[]): boolean {
-    const turn: Turn = { sample, tokens, kept, state: "queued", slot: -1, from: 0 };
+  /** Queues a turn. Returns false where its room is taken, or it cannot start and the queue is full. */
+  #enqueue(sample: Sample, tokens: number, actions: RingAction[]): boolean {
+    const held = sample.open ? 0 : this.#held(sample);
+    if (sample.capacity > this.#kv.tokens - held) {
+      const error = new MdiError(
+        "memory",
+        `Cannot take sample ${sample.id}: it needs a cache of ${sample.capacity} tokens, and of the ` +
+          `${this.#kv.tokens} that the ring holds conversations keep ${held}; end one or add a node`,
+        {
+          details: {
+            sample: sample.id,
+            capacity: sample.capacity,
+            kvTokens: this.#kv.tokens,
+            held,
+          },
+        },
+      );
+      actions.push({ type: "reject", sample: sample.id, error });
+      return false;
+    }
+    const turn: Turn = { sample, tokens, cached: 0, state: "queued", slot: -1, from: 0 };
     sample.turn = turn;
     this.#queue.push(turn);
     this.#admit();
@@ -207,6 +231,16 @@ class RingScheduler implements Scheduler {
     );
     actions.push({ type: "reject", sample: sample.id, error });
     return false;
+  }
+
+  /** Tokens that the other samples which pause hold or wait for. */
+  #held(sample: Sample): number {
+    let tokens = 0;
+    for (const other of this.#samples.values()) {
+      if (other === sample || !other.keep) continue;
+      if (other.open || other.turn !== null) tokens += other.capacity;
+    }
+    return tokens;
   }
 
   #admit(): void {
@@ -226,10 +260,14 @@ class RingScheduler implements Scheduler {
       if (!sample.open) {
         sample.open = true;
         this.#changes.push({ type: "open", sample: sample.id, capacity: sample.capacity });
-      } else if (turn.kept < sample.length) {
-        sample.length = turn.kept;
-        this.#changes.push({ type: "truncate", sample: sample.id, length: turn.kept });
+        continue;
       }
+      // Head needs at least one row.
+      turn.cached = Math.min(sample.valid, turn.tokens - 1);
+      if (turn.cached === sample.length) continue;
+      sample.length = sample.valid = turn.cached;
+      const { id, length, capacity } = sample;
+      this.#changes.push({ type: "truncate", sample: id, length, capacity });
     }
   }
 
@@ -257,9 +295,11 @@ class RingScheduler implements Scheduler {
   #decodeFrame(): Frame {
     this.#decodeOut++;
     const turns = this.#ready.splice(0, Math.ceil(this.#decoding / this.#decodeFrames));
-    const segments = turns.map(({ sample }): FrameSegment => (
-      { sample: sample.id, position: sample.length++, rows: 1, wanted: 1 }
-    ));
+    const segments = turns.map(({ sample }): FrameSegment => {
+      const position = sample.length;
+      sample.length = sample.valid = position + 1;
+      return { sample: sample.id, position, rows: 1, wanted: 1 };
+    });
     return { decode: true, segments, turns };
   }
 
@@ -269,7 +309,7 @@ class RingScheduler implements Scheduler {
     const { sample, tokens } = turn;
     const position = sample.length;
     const boundary = (Math.floor(position / this.#chunk) + 1) * this.#chunk;
-    sample.length = Math.min(boundary, tokens);
+    sample.length = sample.valid = Math.min(boundary, tokens);
     const last = sample.length === tokens;
     if (last) this.#prefilling.shift();
     const rows = sample.length - position;
@@ -338,7 +378,7 @@ class RingScheduler implements Scheduler {
       this.#slots[slot] = null;
       this.#observe?.({ slot, sample: sample.id, from: turn.from, to: this.#steps });
     }
-    actions.push({ type: "finish", sample: sample.id, kept: keep });
+    actions.push({ type: "finish", sample: sample.id, kept: keep, cached: turn.cached });
     if (!keep) this.#release(sample);
   }
 

@@ -28,7 +28,8 @@ const turnPlans: fc.Arbitrary<TurnPlan> = fc.record({
   answer: fc.integer({ min: 1, max: 12 }),
   interrupt: fc.option(
     fc.record({
-      after: fc.integer({ min: 0, max: 200 }),
+      // Many while it still waits for a slot.
+      after: fc.oneof(fc.nat(5), fc.nat(200)),
       type: fc.constantFrom("stop" as const, "cancel" as const),
     }),
     { freq: 2 },
@@ -41,9 +42,9 @@ const scenarios: fc.Arbitrary<Scenario> = fc.record({
       { arbitrary: fc.integer({ min: 1, max: 5 }), weight: 4 },
       { arbitrary: fc.integer({ min: 6, max: 16 }), weight: 1 },
     ),
-    slots: fc.integer({ min: 1, max: 8 }),
+    slots: fc.oneof(fc.integer({ min: 1, max: 8 }), fc.integer({ min: 1, max: 2 })),
     chunk: fc.constantFrom(1, 3, 8, 32),
-    kvTokens: fc.constantFrom(50, 120, 10_000),
+    kvTokens: fc.constantFrom(50, 120, 10_000, 10_000),
     queueLimit: fc.constantFrom(0, 2, 100),
     decodeFrames: fc.integer({ min: 1, max: 6 }),
     prefillFrames: fc.integer({ min: 1, max: 6 }),
@@ -53,7 +54,7 @@ const scenarios: fc.Arbitrary<Scenario> = fc.record({
       at: fc.integer({ min: 0, max: 150 }),
       spare: fc.nat(3),
       keep: fc.boolean(),
-      turns: fc.array(turnPlans, { minLength: 1, maxLength: 3 }),
+      turns: fc.array(turnPlans, { minLength: 1, maxLength: 5 }),
     }),
     { minLength: 1, maxLength: 10 },
   ),
@@ -86,10 +87,14 @@ interface Turn {
   first: boolean;
   /** Tokens that its caches hold. */
   capacity: number;
+  /** Whether there was room for it beside what pauses, when it was asked for. */
+  fits: boolean;
   /** The step that asked for it. */
   asked: number;
   /** The step that gave it a slot; null where it had none. */
   from: number | null;
+  /** Tokens that its caches can keep of the turns before. */
+  kept: number;
   /** Position of its next row. */
   next: number;
   drawn: number;
@@ -101,8 +106,10 @@ interface Turn {
 /** One sample's user: starts its turns, interrupts them, lets go of it. */
 class User {
   readonly turns: Turn[] = [];
-  /** Rows sent: the length of its caches. */
-  length = 0;
+  /** Its ids now, prompt and drawn. */
+  ids: number[] = [];
+  /** Rows sent, from the first, that are of these ids. */
+  valid = 0;
   open = false;
   gone = false;
 
@@ -111,6 +118,14 @@ class User {
     readonly plan: Scenario["samples"][number],
     readonly world: World,
   ) {}
+
+  /** Tokens of room that it has or waits for, not to be had before it is gone. */
+  get held(): number {
+    const holds = this.turns.some((turn) =>
+      turn.from !== null || turn.finished === 0 && !this.world.rejected.has(turn)
+    );
+    return this.plan.keep && !this.gone && holds ? this.capacity : 0;
+  }
 
   get turn(): Turn {
     return this.turns.at(-1)!;
@@ -125,16 +140,21 @@ class User {
     const { ring } = this.world;
     const plan = this.plan.turns[this.turns.length]!;
     const { tokens } = plan;
-    const common = Math.min(plan.common, tokens);
-    const next = Math.min(common, this.length, tokens - 1);
+    const common = Math.min(plan.common, tokens, this.ids.length);
+    this.ids.length = common;
+    while (this.ids.length < tokens) this.ids.push(this.world.nextId());
+    this.valid = Math.min(this.valid, common);
+    const kept = Math.min(this.valid, tokens - 1);
     const first = this.turns.length === 0;
     const turn: Turn = {
       plan,
       first,
       capacity: this.capacity,
+      fits: this.world.fits(this),
       asked: ring.steps + 1,
       from: null,
-      next,
+      kept,
+      next: kept,
       drawn: 0,
       finished: 0,
       interrupted: false,
@@ -159,10 +179,11 @@ class User {
     });
   }
 
-  finish(kept: boolean): void {
+  finish(kept: boolean, cached: number): void {
     this.turn.finished++;
+    assertEquals(cached, this.turn.from === null ? 0 : this.turn.kept);
     // Once it had a slot, its caches were cut to what it keeps.
-    if (this.turn.from !== null) this.length = this.turn.next;
+    if (this.turn.from !== null) this.valid = this.turn.next;
     if (!kept) this.gone = true;
     this.wait();
   }
@@ -189,6 +210,7 @@ class World {
   /** Samples whose token is under way, and the frame with it. */
   readonly #pending = new Set<number>();
   #next = 0;
+  #lastId = 0;
 
   constructor(readonly scenario: Scenario) {
     const { costs, config } = scenario;
@@ -197,15 +219,18 @@ class World {
       forwardMs: (node, rows) =>
         (costs.frame + costs.row * rows) * (node === costs.slowest % config.nodes ? 3 : 1),
       headMs: (rows) => costs.head * rows,
+      idsOf: (sample) => this.users.get(sample)!.ids,
       // Jitter that is the same in every run.
       latencyMs: () => costs.link + (this.ring.steps * 7919) % 3,
       returnedFirst: scenario.returnedFirst,
       onHead: (sample) => {
-        const { turn } = this.users.get(sample)!;
+        const user = this.users.get(sample)!;
+        const { turn } = user;
         assert(turn.finished === 0, "head of a turn that ended");
         return () => {
           if (turn.finished > 0) return true;
           this.#pending.delete(sample);
+          user.ids.push(this.nextId());
           return ++turn.drawn >= turn.plan.answer;
         };
       },
@@ -220,13 +245,25 @@ class World {
     }
   }
 
+  /** An id that no other row has. */
+  nextId(): number {
+    return ++this.#lastId;
+  }
+
+  /** Whether a user's room is beside what the others hold between their turns. */
+  fits(user: User): boolean {
+    if (user.turns.some((turn) => turn.from !== null)) return true;
+    let held = 0;
+    for (const other of this.users.values()) held += other === user ? 0 : other.held;
+    return user.capacity + held <= this.scenario.config.kvTokens;
+  }
+
   stay(stay: SlotStay): void {
     this.stays.push(stay);
     this.users.get(stay.sample)!.turn.from = stay.from;
   }
 
   check(action: RingAction): void {
-    const { config } = this.scenario;
     if (action.type === "compute") return this.checkFrame(action.segments);
     if (action.type === "head") return;
     const user = this.users.get(action.sample)!;
@@ -243,12 +280,12 @@ class World {
       case "finish":
         assert(!action.kept || user.plan.keep);
         this.#pending.delete(action.sample);
-        user.finish(action.kept);
+        user.finish(action.kept, action.cached);
         break;
       case "reject":
         assertEquals(
           action.error.code,
-          user.capacity > config.kvTokens ? "memory" : "busy",
+          user.turn.fits ? "busy" : "memory",
         );
         this.rejected.add(user.turn);
         // A rejected chat's caches are still there.
@@ -316,6 +353,7 @@ Deno.test("createScheduler() keeps its invariants over 2000 random schedules", (
   let turns = 0;
   let interrupted = 0;
   let rejected = 0;
+  let replaced = 0;
   fc.assert(
     fc.property(scenarios, (scenario) => {
       const world = new World(scenario);
@@ -325,12 +363,18 @@ Deno.test("createScheduler() keeps its invariants over 2000 random schedules", (
       for (const turn of world.asked) {
         if (turn.finished && turn.drawn < turn.plan.answer) interrupted++;
       }
+      for (const { turns } of world.users.values()) {
+        turns.forEach((turn, i) => {
+          const noSlot = turn.from === null && turns.slice(0, i).some(({ from }) => from !== null);
+          if (noSlot && turns.slice(i).some(({ from }) => from !== null)) replaced++;
+        });
+      }
     }),
     { seed: 3, numRuns: 2000 },
   );
   // The schedules are worth something only if all of these happen, often.
   assert(
-    turns > 10_000 && interrupted > 1000 && rejected > 500,
-    `${turns} ${interrupted} ${rejected}`,
+    turns > 10_000 && interrupted > 1000 && rejected > 500 && replaced > 50,
+    `${turns} ${interrupted} ${rejected} ${replaced}`,
   );
 });

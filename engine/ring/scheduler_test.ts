@@ -144,18 +144,64 @@ Deno.test("createScheduler() holds a sample back until there is room, and nobody
   assertEquals(step("computed"), ["release 0", "open 1 60", "open 2 15", "compute 1@0+32"]);
 });
 
-Deno.test("createScheduler() lets a chat go on while another waits for the chat's room", () => {
-  const step = make({ nodes: 1, kvTokens: 100 });
-  step(submit(0, 10, 50, true));
+Deno.test("createScheduler() lets a chat go on while another sample waits for room", () => {
+  const step = make({ nodes: 1, kvTokens: 100, prefillFrames: 3 });
+  step(submit(0, 10, 10, true));
   step("computed");
   step("returned");
   assertEquals(step(drawn(0)), ["finish 0 kept"]);
-  assertEquals(step(submit(1, 50)), []);
+  assertEquals(step(submit(1, 20)), ["open 1 30", "compute 1@0+20!"]);
+  step("computed");
+  assertEquals(step(submit(2, 50)), []);
   assertEquals(step({ type: "continue", sample: 0, length: 10, tokens: 12 }), ["compute 0@10+2!"]);
   step("computed");
+  assertEquals(step({ type: "cancel", sample: 1 }), [
+    "finish 1",
+    "release 1",
+    "open 2 60",
+    "compute 2@0+32",
+  ]);
+});
+
+Deno.test("createScheduler() rejects what would wait for room that chats keep", () => {
+  const scheduler = createScheduler({ ...CONFIG, nodes: 1, kvTokens: 100 });
+  const step = (event: RingEvent) => scheduler.step(event).map(brief);
+  step(submit(0, 10, 50, true));
+  assertEquals(step(submit(1, 40)), ["reject 1 memory"], "its turn's end does not free the room");
+  step({ type: "computed" });
+  step({ type: "returned" });
+  assertEquals(step(drawn(0)), ["finish 0 kept"]);
+  const [action] = scheduler.step(submit(2, 40));
+  if (action?.type !== "reject") throw new Error("not rejected");
+  assertEquals(
+    action.error.message,
+    "Cannot take sample 2: it needs a cache of 50 tokens, and of the 100 that the ring holds " +
+      "conversations keep 60; end one or add a node",
+  );
+  assertEquals(step(submit(3, 10, 10, true)), ["open 3 20", "compute 3@0+10!"]);
+  // What a chat that waits will keep counts too; once it is stopped before it has any, no more.
+  step(submit(4, 5, 5));
+  assertEquals(step(submit(5, 10, 10, true)), [], "it waits for sample 4 to end");
+  assertEquals(step(submit(6, 5, 5)), ["reject 6 memory"]);
+  assertEquals(step({ type: "stop", sample: 5 }), ["finish 5 kept"]);
+  assertEquals(step(submit(7, 5, 5)), []);
+});
+
+Deno.test("createScheduler() truncates to what a turn without a slot left valid", () => {
+  const step = make({ nodes: 1, slots: 1, prefillFrames: 2 });
+  step(submit(0, 8, 50, true));
+  step("computed");
   step("returned");
   assertEquals(step(drawn(0)), ["finish 0 kept"]);
-  assertEquals(step({ type: "cancel", sample: 0 }), ["release 0", "open 1 60", "compute 1@0+32"]);
+  step(submit(1, 4));
+  step({ type: "continue", sample: 0, length: 3, tokens: 12 });
+  assertEquals(step({ type: "stop", sample: 0 }), ["finish 0 kept"]);
+  step("computed");
+  step({ type: "cancel", sample: 1 });
+  assertEquals(step({ type: "continue", sample: 0, length: 10, tokens: 12 }), [
+    "truncate 0 3",
+    "compute 0@3+9!",
+  ]);
 });
 
 Deno.test("createScheduler() rejects what can never fit and what finds the queue full", () => {

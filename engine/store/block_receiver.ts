@@ -1,8 +1,8 @@
 /** A block on its way into the store. */
-import { markChecked } from "./integrity.ts";
-import { withLock } from "./lock.ts";
+import { sha256Of } from "./digest.ts";
 import type { StoreLayout } from "./layout.ts";
 import type { Pin } from "./pin.ts";
+import { publishChecked } from "./publish.ts";
 import type { Receiver } from "./receiver.ts";
 
 /** Where a finished file goes, and who keeps it there. */
@@ -19,11 +19,13 @@ export interface Destination {
 export async function publish(receiver: Receiver, destination: Destination): Promise<string> {
   const { layout, path, pin } = destination;
   const hash = await receiver.seal();
-  await withLock(layout.lock, async () => {
-    await receiver.publish(path(hash));
-    await markChecked(path(hash));
-    await pin?.addLocked(hash);
-  });
+  await publishChecked(
+    layout,
+    receiver,
+    path(hash),
+    sha256Of(hash),
+    async () => await pin?.addLocked(hash),
+  );
   return hash;
 }
 

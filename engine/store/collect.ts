@@ -2,8 +2,8 @@
 import { join, sep } from "node:path";
 import { MdiError } from "../../wasm/error.ts";
 import { onDisk, removeIfThere } from "./disk.ts";
-import type { StoreLayout } from "./layout.ts";
-import { withLock } from "./lock.ts";
+import { blockPath, type StoreLayout } from "./layout.ts";
+import { withStoreLock } from "./lock.ts";
 import { importPath, manifestPath } from "./records.ts";
 import { hashesOf, pulledPin, type Usage, usageOf } from "./usage.ts";
 
@@ -22,7 +22,7 @@ export interface Removal {
  */
 export async function removeModel(layout: StoreLayout, name: string): Promise<Removal> {
   return await onDisk(`remove ${name}`, layout.root, () =>
-    withLock(layout.lock, async () => {
+    withStoreLock(layout, async () => {
       const usage = await usageOf(layout);
       const { ids, dirs } = select(layout, usage, name);
       if (ids.length + dirs.length === 0) {
@@ -50,7 +50,7 @@ export async function removeModel(layout: StoreLayout, name: string): Promise<Re
 /** Frees at least so many bytes where that can be, of what no process uses, oldest use first. */
 export async function evict(layout: StoreLayout, bytes: number): Promise<Removal> {
   return await onDisk("free space", layout.root, () =>
-    withLock(layout.lock, async () => {
+    withStoreLock(layout, async () => {
       const usage = await usageOf(layout);
       const models: string[] = [];
       let freed = await removeOrphans(layout, usage);
@@ -151,7 +151,7 @@ async function removeOrphans(layout: StoreLayout, usage: Usage): Promise<number>
   let freed = 0;
   for (const [hash, bytes] of usage.blocks) {
     if (needed.has(hash)) continue;
-    await removeIfThere(join(layout.blocks, hash.slice(0, 2), hash));
+    await removeIfThere(blockPath(layout, hash));
     usage.blocks.delete(hash);
     freed += bytes;
   }

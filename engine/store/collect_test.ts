@@ -3,15 +3,17 @@ import { join } from "node:path";
 import { MdiError } from "../../wasm/error.ts";
 import { evict, removeModel } from "./collect.ts";
 import { manifestPath, writePulled } from "./records.ts";
-import { listStore, verifyStore } from "./report.ts";
+import { listStore } from "./report.ts";
 import { openStore, type Store } from "./store.ts";
-import { noise, putModel, withStore } from "./_test_util.ts";
+import { verifyStore } from "./verify.ts";
+import { noise, putModel, sha256, withStore } from "./_test_util.ts";
 
 async function pretendPulled(store: Store, dir: string, name: string): Promise<string> {
   const path = join(store.layout.models, dir);
   await Deno.mkdir(path, { recursive: true });
   await Deno.writeFile(join(path, "m.gguf"), noise(5000, 9));
-  const files = [{ path: "m.gguf", bytes: 5000 }];
+  const digest = { algorithm: "sha256", hex: sha256(noise(5000, 9)) } as const;
+  const files = [{ path: "m.gguf", bytes: 5000, digest }];
   const record = { name, license: "mit", source: "hub", dtype: null, entry: "m.gguf", files };
   await writePulled(store.layout, dir, record);
   return join(path, "m.gguf");
@@ -154,5 +156,16 @@ Deno.test("verifyStore() removes damaged files and names the models that need th
     assert(await store.manifest(id));
     const signal = AbortSignal.abort(new Error("enough"));
     await assertRejects(() => verifyStore(store.layout, { signal }), Error, "enough");
+  });
+});
+
+Deno.test("verifyStore() hashes pulled files too", async () => {
+  await withStore(async (store) => {
+    const path = await pretendPulled(store, "x--y", "x/y");
+    assertEquals((await verifyStore(store.layout)).damaged, []);
+    await Deno.writeFile(path, noise(5000, 10));
+    const [damaged, ...others] = (await verifyStore(store.layout)).damaged;
+    assertEquals([damaged?.path, damaged?.models, others], [path, ["x/y"], []]);
+    assertEquals((await listStore(store.layout)).pulled[0]!.complete, false);
   });
 });

@@ -27,7 +27,7 @@ export async function freeBytes(path: string): Promise<number | null> {
 }
 
 /** The operating system's code of an error, such as "ENOSPC". */
-export function osCode(error: unknown): string | undefined {
+function osCode(error: unknown): string | undefined {
   if (!(error instanceof Error) || !("code" in error)) return undefined;
   return typeof error.code === "string" && /^E[A-Z0-9]+$/.test(error.code) ? error.code : undefined;
 }

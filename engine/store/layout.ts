@@ -45,6 +45,8 @@ export interface StoreLayout {
   locks: string;
   /** Directory of partial files. */
   tmp: string;
+  /** See {@linkcode StoreOptions.onNote}. */
+  onNote: ((message: string) => void) | undefined;
 }
 
 /**
@@ -65,7 +67,7 @@ export function defaultHome(env: Env = Deno.env): string {
 }
 
 /** The paths of the store in `root`. */
-export function layoutOf(root: string): StoreLayout {
+export function layoutOf(root: string, onNote?: (message: string) => void): StoreLayout {
   const absolute = resolve(root);
   const at = (name: string) => join(absolute, name);
   return {
@@ -79,7 +81,13 @@ export function layoutOf(root: string): StoreLayout {
     pins: at("pins"),
     locks: at("locks"),
     tmp: at("tmp"),
+    onNote,
   };
+}
+
+/** Where the file of a hash lies or would lie. */
+export function blockPath(layout: StoreLayout, hash: string): string {
+  return join(layout.blocks, checkHash(hash).slice(0, 2), hash);
 }
 
 /** Whether a value is a sha256 in lower-case hex, and so safe in a path. */

@@ -1,7 +1,10 @@
 /** Locks between processes: advisory locks on files, which the system drops when a process dies. */
+import type { StoreLayout } from "./layout.ts";
 
 /** Longest pause between two tries, in ms. */
 const MAX_PAUSE_MS = 200;
+/** A person is told of a wait that takes longer, in ms. */
+const TELL_MS = 2000;
 
 /** Opens a file and takes its lock; undefined where someone else holds it. Closing it unlocks. */
 export async function tryLock(path: string): Promise<Deno.FsFile | undefined> {
@@ -33,6 +36,14 @@ async function isAt(file: Deno.FsFile, path: string): Promise<boolean> {
   }
 }
 
+/** How a lock is waited for. */
+export interface LockOptions {
+  /** Ends the wait. */
+  signal?: AbortSignal | undefined;
+  /** Told once that the wait takes long. */
+  onWait?: (() => void) | undefined;
+}
+
 /**
  * Runs `fn` while holding the lock of a file.
  * @throws the signal's reason where it fires before the lock is had.
@@ -40,11 +51,17 @@ async function isAt(file: Deno.FsFile, path: string): Promise<boolean> {
 export async function withLock<T>(
   path: string,
   fn: () => Promise<T>,
-  { signal }: { signal?: AbortSignal | undefined } = {},
+  { signal, onWait }: LockOptions = {},
 ): Promise<T> {
+  const start = performance.now();
+  let told = false;
   let file = await tryLock(path);
   for (let pause = 2; file === undefined; pause = Math.min(2 * pause, MAX_PAUSE_MS)) {
     signal?.throwIfAborted();
+    if (!told && performance.now() - start > TELL_MS) {
+      told = true;
+      onWait?.();
+    }
     await new Promise((done) => setTimeout(done, pause));
     file = await tryLock(path);
   }
@@ -54,4 +71,11 @@ export async function withLock<T>(
   } finally {
     file.close();
   }
+}
+
+/** Runs `fn` while holding the lock of a store. */
+export async function withStoreLock<T>(layout: StoreLayout, fn: () => Promise<T>): Promise<T> {
+  const onWait = () =>
+    layout.onNote?.(`waiting for another mdi process that is using the store at ${layout.root}`);
+  return await withLock(layout.lock, fn, { onWait });
 }

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import type { StoreLayout } from "./layout.ts";
 import { onDisk, removeIfThere } from "./disk.ts";
-import { tryLock, withLock } from "./lock.ts";
+import { tryLock, withStoreLock } from "./lock.ts";
 
 /**
  * A list of things in use: hashes of blocks and names of directories in `models/`. It lasts until it is
@@ -28,7 +28,7 @@ export class Pin implements AsyncDisposable {
       "use the store",
       layout.pins,
       async () =>
-        await withLock(layout.lock, async () => {
+        await withStoreLock(layout, async () => {
           const file = await tryLock(path);
           if (file === undefined) throw new TypeError(`Cannot pin: ${path} is locked`);
           return new Pin(layout, path, file);
@@ -38,7 +38,7 @@ export class Pin implements AsyncDisposable {
 
   /** Adds to the list. What exists when this returns stays; so add first and look afterwards. */
   async add(...keys: string[]): Promise<void> {
-    await withLock(this.#layout.lock, () => this.addLocked(...keys));
+    await withStoreLock(this.#layout, () => this.addLocked(...keys));
   }
 
   /** The same for a caller that holds the store's lock. */

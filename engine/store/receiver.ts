@@ -1,20 +1,13 @@
 /** Writes a file that counts only when it is whole and its hash is right. */
-import { createHash, type Hash } from "node:crypto";
+import type { Hash } from "node:crypto";
 import { dirname } from "node:path";
 import { MdiError } from "../../wasm/error.ts";
+import { type Digest, newHash } from "./digest.ts";
 import { onDisk, removeIfThere } from "./disk.ts";
 import { tryLock } from "./lock.ts";
 
 /** Bytes read at a time when the start of a resumed file is hashed again. */
 const REHASH_CHUNK = 2 ** 20;
-
-/** What a file's bytes must hash to. */
-export interface Digest {
-  /** "git-sha1" is the object id that git gives a file: sha1 of "blob SIZE\0" and the bytes. */
-  algorithm: "sha256" | "git-sha1";
-  /** Lower-case hex. */
-  hex: string;
-}
 
 /** What a {@linkcode Receiver} writes. */
 export interface ReceiverOptions {
@@ -45,7 +38,7 @@ export class Receiver implements AsyncDisposable {
     this.#part = part;
     this.#options = options;
     this.#keep = keep;
-    this.#hash = newHash(options);
+    this.#hash = hashOf(options);
   }
 
   /**
@@ -100,7 +93,7 @@ export class Receiver implements AsyncDisposable {
   async restart(): Promise<void> {
     await this.#file.truncate(0);
     await this.#file.seek(0, Deno.SeekMode.Start);
-    this.#hash = newHash(this.#options);
+    this.#hash = hashOf(this.#options);
     this.#offset = 0;
   }
 
@@ -182,8 +175,6 @@ export class Receiver implements AsyncDisposable {
   }
 }
 
-function newHash({ digest, bytes }: ReceiverOptions): Hash {
-  if (digest?.algorithm !== "git-sha1") return createHash("sha256");
-  if (bytes === undefined) throw new TypeError("Cannot make a git-sha1: the size is not given");
-  return createHash("sha1").update(`blob ${bytes}\0`);
+function hashOf({ digest, bytes }: ReceiverOptions): Hash {
+  return newHash(digest?.algorithm ?? "sha256", bytes);
 }

@@ -5,6 +5,7 @@ import { MdiError } from "../../wasm/error.ts";
 import { MAX_MANIFEST_BYTES, validateManifest } from "../model/manifest.ts";
 import { DTYPE_ORDER, type OnnxDtype } from "../model/onnx/model_files.ts";
 import type { Manifest } from "../model/types.ts";
+import type { Digest } from "./digest.ts";
 import { namesIn, statOf, writeAtomically } from "./disk.ts";
 import { isHash, type StoreLayout } from "./layout.ts";
 import { isSafePath } from "./safe_path.ts";
@@ -26,6 +27,8 @@ export interface PulledFile {
   path: string;
   /** Its size. */
   bytes: number;
+  /** What its bytes hash to. */
+  digest: Digest;
 }
 
 /** What a directory of `models/` holds. It is written last, so where it exists the files are whole. */
@@ -142,10 +145,11 @@ export async function readPulled(
   for (const each of json.files) {
     const file = asObject(each);
     if (typeof file?.path !== "string" || typeof file.bytes !== "number") return undefined;
-    if (!isSafePath(file.path)) return undefined;
+    const digest = digestOf(file.digest);
+    if (!isSafePath(file.path) || digest === undefined) return undefined;
     const info = await statOf(join(layout.models, dir, file.path));
     if (info?.size !== file.bytes) return undefined;
-    files.push({ path: file.path, bytes: file.bytes });
+    files.push({ path: file.path, bytes: file.bytes, digest });
   }
   const { entry = "" } = json;
   if (typeof entry !== "string" || (entry !== "" && !isSafePath(entry))) return undefined;
@@ -157,6 +161,13 @@ export async function readPulled(
     entry,
     files,
   };
+}
+
+function digestOf(value: unknown): Digest | undefined {
+  const { algorithm, hex } = asObject(value) ?? {};
+  if (algorithm === "sha256" && isHash(hex)) return { algorithm, hex };
+  const isSha1 = algorithm === "git-sha1" && typeof hex === "string" && /^[0-9a-f]{40}$/.test(hex);
+  return isSha1 ? { algorithm, hex } : undefined;
 }
 
 async function readJson(path: string): Promise<unknown> {

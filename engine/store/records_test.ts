@@ -20,7 +20,11 @@ const PULLED = {
   source: "the hub",
   dtype: "q4" as const,
   entry: "",
-  files: [{ path: "config.json", bytes: 2 }],
+  files: [{
+    path: "config.json",
+    bytes: 2,
+    digest: { algorithm: "sha256" as const, hex: sha256("{}") },
+  }],
 };
 
 Deno.test("readPulled() and readImport() give back what was written", () =>
@@ -46,7 +50,7 @@ Deno.test("the store's records meet any file with what is right in it, or nothin
       damagedJson<unknown>(manifest),
       damagedJson<unknown>(PULLED),
       damagedJson<unknown>(record),
-      fc.constant({ ...PULLED, files: [{ path: "a\0b", bytes: 1 }] }),
+      fc.constant({ ...PULLED, files: [{ ...PULLED.files[0], path: "a\0b", bytes: 1 }] }),
     ).map((json) => JSON.stringify(json) ?? "");
     await fc.assert(
       fc.asyncProperty(fc.oneof(content, fc.string()), async (text) => {

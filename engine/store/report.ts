@@ -1,12 +1,10 @@
-/** What `mdi store list` and `mdi store verify` say. */
+/** What `mdi store list` says. */
 import { join } from "node:path";
 import type { ModelKind } from "../model/types.ts";
-import { freeBytes, onDisk, removeIfThere } from "./disk.ts";
-import { hashFile } from "./integrity.ts";
+import { freeBytes, onDisk } from "./disk.ts";
 import type { StoreLayout } from "./layout.ts";
-import { withLock } from "./lock.ts";
-import { manifestIds, manifestPath, readManifest } from "./records.ts";
-import { hashesOf, pulledPin, storedBlocks, type Usage, usageOf } from "./usage.ts";
+import { withStoreLock } from "./lock.ts";
+import { hashesOf, pulledPin, type Usage, usageOf } from "./usage.ts";
 
 /** A model of which blocks are stored. */
 export interface StoredModel {
@@ -31,7 +29,7 @@ export interface StoredModel {
 }
 
 /** Files that were pulled. */
-export interface PulledModel {
+export interface PulledEntry {
   /** What people call it. */
   name: string;
   /** Where it lies. */
@@ -55,7 +53,7 @@ export interface StoreList {
   /** Models cut into blocks, last used first. */
   models: StoredModel[];
   /** Models pulled, last used first. */
-  pulled: PulledModel[];
+  pulled: PulledEntry[];
   /** Bytes of all blocks and pulled files. */
   bytes: number;
   /** Bytes of blocks that no model refers to. */
@@ -67,7 +65,7 @@ export interface StoreList {
 /** Lists what a store holds, last used first. */
 export async function listStore(layout: StoreLayout): Promise<StoreList> {
   return await onDisk("list the store", layout.root, async () => {
-    const usage = await withLock(layout.lock, () => usageOf(layout));
+    const usage = await withStoreLock(layout, () => usageOf(layout));
     const users = new Map<string, number>();
     for (const { manifest } of usage.manifests.values()) {
       for (const hash of new Set(hashesOf(manifest))) users.set(hash, (users.get(hash) ?? 0) + 1);
@@ -119,74 +117,4 @@ function storedModel(usage: Usage, id: string, users: Map<string, number>): Stor
     lastUsed,
     inUse: usage.pinned.has(id),
   };
-}
-
-/** How far {@linkcode verifyStore} is. */
-export interface VerifyProgress {
-  /** Bytes hashed so far. */
-  checkedBytes: number;
-  /** Bytes to be hashed. */
-  totalBytes: number;
-}
-
-/** A damaged file that {@linkcode verifyStore} removed. */
-export interface DamagedFile {
-  /** Where it lies. */
-  path: string;
-  /** What is wrong with it. */
-  reason: string;
-  /** Names of the models that need it; they get it again when they are used. */
-  models: string[];
-}
-
-/** What {@linkcode verifyStore} found. */
-export interface VerifyReport {
-  /** Number of files that were checked. */
-  files: number;
-  /** Bytes on the disk. */
-  bytes: number;
-  /** What was removed. */
-  damaged: DamagedFile[];
-}
-
-/** Hashes every block again. Damaged files are removed, so that they are cut or fetched again. */
-export async function verifyStore(
-  layout: StoreLayout,
-  options: {
-    signal?: AbortSignal | undefined;
-    onProgress?: ((progress: VerifyProgress) => void) | undefined;
-  } = {},
-): Promise<VerifyReport> {
-  return await onDisk("verify the store", layout.root, async () => {
-    const damaged: DamagedFile[] = [];
-    const remove = async (path: string, reason: string, models: string[]) => {
-      await withLock(layout.lock, () => removeIfThere(path));
-      damaged.push({ path, reason, models });
-    };
-    const ids = await manifestIds(layout);
-    const needs = new Map<string, string[]>();
-    for (const id of ids) {
-      const manifest = await readManifest(layout, id);
-      if (manifest === undefined) {
-        await remove(manifestPath(layout, id), "it is not a manifest of that hash", []);
-        continue;
-      }
-      for (const hash of new Set(hashesOf(manifest))) {
-        needs.set(hash, [...(needs.get(hash) ?? []), manifest.name]);
-      }
-    }
-    const blocks = await storedBlocks(layout);
-    const totalBytes = [...blocks.values()].reduce((a, b) => a + b, 0);
-    let checkedBytes = 0;
-    for (const hash of blocks.keys()) {
-      const path = join(layout.blocks, hash.slice(0, 2), hash);
-      const actual = await hashFile(path, options.signal, (bytes) => {
-        checkedBytes += bytes;
-        options.onProgress?.({ checkedBytes, totalBytes });
-      });
-      if (actual === undefined || actual === hash) continue;
-      await remove(path, `its sha256 is ${actual}`, needs.get(hash) ?? []);
-    }
-    return { files: ids.length + blocks.size, bytes: totalBytes, damaged };
-  });
 }

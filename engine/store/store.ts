@@ -3,9 +3,10 @@ import { join } from "node:path";
 import { MdiError } from "../../wasm/error.ts";
 import type { BlockEntry, Manifest, TextAssets } from "../model/types.ts";
 import { BlockReceiver, type Destination, publish } from "./block_receiver.ts";
+import { sha256Of } from "./digest.ts";
 import { onDisk, statOf, writeAtomically } from "./disk.ts";
 import { checkIntegrity } from "./integrity.ts";
-import { checkHash, layoutOf, STORE_VERSION, type StoreLayout } from "./layout.ts";
+import { blockPath, checkHash, layoutOf, STORE_VERSION, type StoreLayout } from "./layout.ts";
 import { withLock } from "./lock.ts";
 import { Pin } from "./pin.ts";
 import { Receiver } from "./receiver.ts";
@@ -32,6 +33,11 @@ export interface StoreOptions {
    * @default {null}
    */
   limitBytes?: number | null;
+  /**
+   * Told, in a line for people, of a file that turned out to be damaged and was removed, and of another
+   * process that keeps this one waiting for some seconds.
+   */
+  onNote?: ((message: string) => void) | undefined;
 }
 
 /** How something is written into a store. */
@@ -51,7 +57,7 @@ export async function openStore(dir: string, options: StoreOptions = {}): Promis
   if (limitBytes !== null && !(Number.isFinite(limitBytes) && limitBytes > 0)) {
     throw new RangeError(`Cannot open store: the limit must be above 0 bytes, got ${limitBytes}`);
   }
-  const layout = layoutOf(dir);
+  const layout = layoutOf(dir, options.onNote);
   await onDisk("open the store", layout.root, async () => {
     const { blocks, manifests, imports, models, pins, locks, tmp } = layout;
     for (const each of [blocks, manifests, imports, models, pins, locks, tmp]) {
@@ -88,7 +94,7 @@ export class Store {
 
   /** Where the file of that hash lies or would lie. */
   path(hash: string): string {
-    return join(this.layout.blocks, checkHash(hash).slice(0, 2), hash);
+    return blockPath(this.layout, hash);
   }
 
   /** Size in bytes of the file of that hash; undefined where it is not stored. */
@@ -106,14 +112,14 @@ export class Store {
    * hash was checked is hashed again, and removed where it is damaged.
    */
   async intact(hash: string): Promise<boolean> {
-    return await checkIntegrity(this.layout, this.path(hash), hash);
+    return await checkIntegrity(this.layout, this.path(hash), sha256Of(hash));
   }
 
   /** The blocks of a manifest that are not stored, those that turned out to be damaged among them. */
   async missing(blocks: readonly BlockEntry[]): Promise<BlockEntry[]> {
     const absent: BlockEntry[] = [];
     for (const block of blocks) {
-      const there = await this.size(block.hash) === block.bytes && await this.intact(block.hash);
+      const there = await this.intact(block.hash) && await this.size(block.hash) === block.bytes;
       if (!there) absent.push(block);
     }
     return absent;
@@ -171,7 +177,7 @@ export class Store {
     const receiver = await Receiver.open(part, {
       what: `block ${hash}`,
       bytes,
-      digest: { algorithm: "sha256", hex: hash },
+      digest: sha256Of(hash),
       resumable: true,
       signal,
     });
@@ -268,13 +274,19 @@ export class Store {
     await writeImport(this.layout, checkHash(key), record);
   }
 
-  /** Runs `fn` in one process at a time, of all that give the same name. */
+  /**
+   * Runs `fn` in one process at a time, of all that give the same name.
+   * @param doing what it does, for those who wait: "cuts tiny".
+   */
   async exclusively<T>(
     name: string,
+    doing: string,
     fn: () => Promise<T>,
-    options: { signal?: AbortSignal | undefined } = {},
+    { signal }: { signal?: AbortSignal | undefined } = {},
   ): Promise<T> {
     if (!/^[\w.-]{1,240}$/.test(name)) throw new TypeError(`Cannot lock ${JSON.stringify(name)}`);
-    return await withLock(join(this.layout.locks, `${name}.lock`), fn, options);
+    const { locks, onNote } = this.layout;
+    const onWait = () => onNote?.(`waiting for another mdi process that ${doing}`);
+    return await withLock(join(locks, `${name}.lock`), fn, { signal, onWait });
   }
 }

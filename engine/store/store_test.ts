@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { MdiError } from "../../wasm/error.ts";
 import { namesIn } from "./disk.ts";
 import { defaultHome } from "./layout.ts";
+import { tryLock } from "./lock.ts";
 import { openStore } from "./store.ts";
 import { noise, putModel, sha256, withStore } from "./_test_util.ts";
 
@@ -170,21 +171,47 @@ Deno.test("Store.exclusively() lets one in at a time, and an abort ends the wait
     const order: string[] = [];
     const gate = Promise.withResolvers<void>();
     const entered = Promise.withResolvers<void>();
-    const first = store.exclusively("work", async () => {
+    const first = store.exclusively("work", "works", async () => {
       entered.resolve();
       await gate.promise;
       order.push("first");
     });
     await entered.promise;
-    const second = other.exclusively("work", () => Promise.resolve(order.push("second")));
+    const second = other.exclusively("work", "works", () => Promise.resolve(order.push("second")));
     const signal = AbortSignal.abort(new Error("no patience"));
     await assertRejects(
-      () => other.exclusively("work", () => Promise.resolve(), { signal }),
+      () => other.exclusively("work", "works", () => Promise.resolve(), { signal }),
       Error,
       "no patience",
     );
     gate.resolve();
     await Promise.all([first, second]);
     assertEquals(order, ["first", "second"]);
+  });
+});
+
+Deno.test("a wait for another process is said once, and what that process does", async () => {
+  await withStore(async (store, dir) => {
+    const notes: string[] = [];
+    const other = await openStore(dir, { onNote: (message) => notes.push(message) });
+    const gate = Promise.withResolvers<void>();
+    const entered = Promise.withResolvers<void>();
+    const first = store.exclusively("work", "cuts tiny", async () => {
+      entered.resolve();
+      await gate.promise;
+    });
+    await entered.promise;
+    const lock = (await tryLock(store.layout.lock))!;
+    const second = other.exclusively("work", "cuts tiny", () => Promise.resolve());
+    const pinning = other.pin();
+    await new Promise((done) => setTimeout(done, 2600));
+    lock.close();
+    gate.resolve();
+    await using _ = await pinning;
+    await Promise.all([first, second]);
+    assertEquals(notes.toSorted(), [
+      "waiting for another mdi process that cuts tiny",
+      `waiting for another mdi process that is using the store at ${store.layout.root}`,
+    ]);
   });
 });

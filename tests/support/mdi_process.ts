@@ -13,6 +13,8 @@ export interface StartOptions {
   /** Its `$MDI_HOME`; a ring's nodes each need their own. */
   home: string;
   env?: Record<string, string>;
+  /** The directory that it runs in; ours where absent. */
+  cwd?: string;
   /** What standard input holds; closed at once where absent. */
   stdin?: string | Uint8Array;
   /** A test's limit on the whole run in ms. Default 60,000. */
@@ -45,10 +47,11 @@ export interface MdiProcess extends AsyncDisposable {
 
 /** Starts `mdi ...args` from source. */
 export function startMdi(args: readonly string[], options: StartOptions): MdiProcess {
-  const { MDI_TOKEN: _ours, ...environment } = Deno.env.toObject();
+  const { MDI_TOKEN: _ours, INIT_CWD: _where, ...environment } = Deno.env.toObject();
   const child = new Deno.Command(Deno.execPath(), {
     args: [...options.deno ?? ["run", "--no-prompt", "--allow-all", MAIN], ...args],
     detached: options.leadsGroup ?? false,
+    ...(options.cwd !== undefined && { cwd: options.cwd }),
     env: { ...environment, NO_COLOR: "1", MDI_HOME: options.home, ...options.env },
     clearEnv: true,
     stdin: options.stdin === undefined ? "null" : "piped",

@@ -2,7 +2,8 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "node:path";
 import { openStore } from "../../engine/store/store.ts";
-import { listStore, verifyStore } from "../../engine/store/report.ts";
+import { listStore } from "../../engine/store/report.ts";
+import { verifyStore } from "../../engine/store/verify.ts";
 import { type Ended, runMdi, type StartOptions } from "./mdi_process.ts";
 
 /** How mdi is to refuse something. */

@@ -6,7 +6,7 @@
 import type { Manifest, ModelSource } from "../../engine/model/types.ts";
 import { importModel } from "../../engine/model/import.ts";
 import { openStore, type Store } from "../../engine/store/store.ts";
-import { withRequired } from "../../rpc/membership.ts";
+import { withRequired } from "../../rpc/configuration.ts";
 import { createSession } from "../../wasm/ort/runtime.ts";
 import { loadOrtStage } from "../../wasm/ort/stage.ts";
 import { argmax } from "./numbers.ts";

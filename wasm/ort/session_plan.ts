@@ -6,6 +6,7 @@ import type { OpenBlocks } from "../block_file.ts";
 import { MdiError } from "../error.ts";
 import type { StageSpec } from "../stage.ts";
 import { joinBlocks } from "./join.ts";
+import { RESIDENT_SHARE, RUNTIME_BYTES } from "./memory.ts";
 import { liftSequenceLengths } from "./sequence_lengths.ts";
 import { stagedBytes } from "./staged_weights.ts";
 import { planWeights, type WeightForm, type WeightPlan } from "./weights.ts";
@@ -15,10 +16,6 @@ import { planWeights, type WeightForm, type WeightPlan } from "./weights.ts";
  * bytes a session need less; each further session costs a little at every token.
  */
 const SESSION_BYTES = 48e6;
-/** What ONNX Runtime takes without any weights: its code, compiled, and its thread. */
-const RUNTIME_BYTES = 120e6;
-/** Weights in its memory, and what a session needs beside them, as a multiple of the weights. */
-const RESIDENT_SHARE = 1.1;
 /** Its WebAssembly memory has 32-bit addresses; some of it is for caches and intermediate results. */
 const ADDRESSABLE_BYTES = 2 ** 32 - 500e6;
 

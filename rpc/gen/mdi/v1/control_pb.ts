@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mdi/v1/control.proto.
  */
 export const file_mdi_v1_control: GenFile = /*@__PURE__*/
-  fileDesc("ChRtZGkvdjEvY29udHJvbC5wcm90bxIGbWRpLnYxIjAKDEhlbGxvUmVxdWVzdBIgCgZjYWxsZXIYASABKAsyEC5tZGkudjEuSWRlbnRpdHkiYAoNSGVsbG9SZXNwb25zZRIeCgRub2RlGAEgASgLMhAubWRpLnYxLklkZW50aXR5Eh4KBmRldmljZRgCIAEoCzIOLm1kaS52MS5EZXZpY2USDwoHc2VydmluZxgDIAEoCSJVCghJZGVudGl0eRIUCgx3aXJlX3ZlcnNpb24YASABKA0SDwoHdmVyc2lvbhgCIAEoCRIMCgRuYW1lGAMgASgJEhQKDGNhcGFiaWxpdGllcxgEIAMoCSKMAQoGRGV2aWNlEgwKBGFyY2gYASABKAkSCgoCb3MYAiABKAkSDQoFY29yZXMYAyABKA0SFAoMbWVtb3J5X2J5dGVzGAQgASgEEhkKEW1lbW9yeV9mcmVlX2J5dGVzGAUgASgEEhcKD2Rpc2tfZnJlZV9ieXRlcxgGIAEoBBIPCgd0aHJlYWRzGAcgASgNIqYBCgxTZXJ2ZVJlcXVlc3QSHgoFY2xhaW0YASABKAsyDS5tZGkudjEuQ2xhaW1IABImCgljb25maWd1cmUYAiABKAsyES5tZGkudjEuQ29uZmlndXJlSAASHAoEb3BlbhgDIAEoCzIMLm1kaS52MS5PcGVuSAASJQoFc3RhdHMYBCABKAsyFC5tZGkudjEuU3RhdHNSZXF1ZXN0SABCCQoHbWVzc2FnZSLqAQoNU2VydmVSZXNwb25zZRIiCgd3ZWxjb21lGAEgASgLMg8ubWRpLnYxLldlbGNvbWVIABIkCghwcm9ncmVzcxgCIAEoCzIQLm1kaS52MS5Qcm9ncmVzc0gAEh4KBXJlYWR5GAMgASgLMg0ubWRpLnYxLlJlYWR5SAASIAoGbGlua2VkGAQgASgLMg4ubWRpLnYxLkxpbmtlZEgAEh4KBXN0YXRzGAUgASgLMg0ubWRpLnYxLlN0YXRzSAASIgoHZmFpbHVyZRgGIAEoCzIPLm1kaS52MS5GYWlsdXJlSABCCQoHbWVzc2FnZSIYCgVDbGFpbRIPCgdzdGFydGVyGAEgASgJIikKB1dlbGNvbWUSHgoGZGV2aWNlGAEgASgLMg4ubWRpLnYxLkRldmljZSL4AQoJQ29uZmlndXJlEg0KBWVwb2NoGAEgASgNEg0KBWluZGV4GAIgASgNEg0KBW5vZGVzGAMgASgNEhAKCG1hbmlmZXN0GAQgASgJEhMKC2ZpcnN0X2xheWVyGAUgASgNEhIKCmxhc3RfbGF5ZXIYBiABKA0SEQoJc3VjY2Vzc29yGAcgASgJEhEKCXByb3ZpZGVycxgIIAMoCRIlCgR3aXJlGAkgASgOMhcubWRpLnYxLkNvbmZpZ3VyZS5EdHlwZRIPCgdjb250ZXh0GAogASgNIiUKBUR0eXBlEg0KCURUWVBFX0YzMhAAEg0KCURUWVBFX0YxNhABIjUKCFByb2dyZXNzEgwKBHdoYXQYASABKAkSDAoEZG9uZRgCIAEoBBINCgV0b3RhbBgDIAEoBCKlAQoFUmVhZHkSDwoHYmFja2VuZBgBIAEoCRIPCgd0aHJlYWRzGAIgASgNEhQKDHdlaWdodF9ieXRlcxgDIAEoBBIaChJrdl9ieXRlc19wZXJfdG9rZW4YBCABKAQSGgoSa3ZfY2FwYWNpdHlfdG9rZW5zGAUgASgEEh0KFXdlaWdodF9ieXRlc19yZWNlaXZlZBgGIAEoBBINCgVub3RlcxgHIAMoCSIGCgRPcGVuIggKBkxpbmtlZCIOCgxTdGF0c1JlcXVlc3QiawoFU3RhdHMSEgoKY29tcHV0ZV9tcxgBIAEoARIQCghjb2RlY19tcxgCIAEoARISCgpieXRlc19zZW50GAMgASgEEhUKDWt2X3BlYWtfYnl0ZXMYBCABKAQSEQoJcnNzX2J5dGVzGAUgASgEIigKB0ZhaWx1cmUSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJIhwKCkhhc1JlcXVlc3QSDgoGaGFzaGVzGAEgAygJIh4KC0hhc1Jlc3BvbnNlEg8KB3ByZXNlbnQYASADKAgiLAoMRmV0Y2hSZXF1ZXN0EgwKBGhhc2gYASABKAkSDgoGb2Zmc2V0GAIgASgEIh0KDUZldGNoUmVzcG9uc2USDAoEZGF0YRgBIAEoDDLhAQoHQ29udHJvbBI0CgVIZWxsbxIULm1kaS52MS5IZWxsb1JlcXVlc3QaFS5tZGkudjEuSGVsbG9SZXNwb25zZRI4CgVTZXJ2ZRIULm1kaS52MS5TZXJ2ZVJlcXVlc3QaFS5tZGkudjEuU2VydmVSZXNwb25zZSgBMAESLgoDSGFzEhIubWRpLnYxLkhhc1JlcXVlc3QaEy5tZGkudjEuSGFzUmVzcG9uc2USNgoFRmV0Y2gSFC5tZGkudjEuRmV0Y2hSZXF1ZXN0GhUubWRpLnYxLkZldGNoUmVzcG9uc2UwAWIGcHJvdG8z");
+  fileDesc("ChRtZGkvdjEvY29udHJvbC5wcm90bxIGbWRpLnYxIjAKDEhlbGxvUmVxdWVzdBIgCgZjYWxsZXIYASABKAsyEC5tZGkudjEuSWRlbnRpdHkicgoNSGVsbG9SZXNwb25zZRIeCgRub2RlGAEgASgLMhAubWRpLnYxLklkZW50aXR5Eh4KBmRldmljZRgCIAEoCzIOLm1kaS52MS5EZXZpY2USDwoHc2VydmluZxgDIAEoCRIQCghpbnN0YW5jZRgEIAEoCSJVCghJZGVudGl0eRIUCgx3aXJlX3ZlcnNpb24YASABKA0SDwoHdmVyc2lvbhgCIAEoCRIMCgRuYW1lGAMgASgJEhQKDGNhcGFiaWxpdGllcxgEIAMoCSKMAQoGRGV2aWNlEgwKBGFyY2gYASABKAkSCgoCb3MYAiABKAkSDQoFY29yZXMYAyABKA0SFAoMbWVtb3J5X2J5dGVzGAQgASgEEhkKEW1lbW9yeV9mcmVlX2J5dGVzGAUgASgEEhcKD2Rpc2tfZnJlZV9ieXRlcxgGIAEoBBIPCgd0aHJlYWRzGAcgASgNIsoBCgxTZXJ2ZVJlcXVlc3QSHgoFY2xhaW0YASABKAsyDS5tZGkudjEuQ2xhaW1IABImCgljb25maWd1cmUYAiABKAsyES5tZGkudjEuQ29uZmlndXJlSAASHAoEb3BlbhgDIAEoCzIMLm1kaS52MS5PcGVuSAASJQoFc3RhdHMYBCABKAsyFC5tZGkudjEuU3RhdHNSZXF1ZXN0SAASIgoHcmVsZWFzZRgFIAEoCzIPLm1kaS52MS5SZWxlYXNlSABCCQoHbWVzc2FnZSKQAgoNU2VydmVSZXNwb25zZRIiCgd3ZWxjb21lGAEgASgLMg8ubWRpLnYxLldlbGNvbWVIABIkCghwcm9ncmVzcxgCIAEoCzIQLm1kaS52MS5Qcm9ncmVzc0gAEh4KBXJlYWR5GAMgASgLMg0ubWRpLnYxLlJlYWR5SAASIAoGbGlua2VkGAQgASgLMg4ubWRpLnYxLkxpbmtlZEgAEh4KBXN0YXRzGAUgASgLMg0ubWRpLnYxLlN0YXRzSAASIgoHZmFpbHVyZRgGIAEoCzIPLm1kaS52MS5GYWlsdXJlSAASJAoIcmVsZWFzZWQYByABKAsyEC5tZGkudjEuUmVsZWFzZWRIAEIJCgdtZXNzYWdlIhgKBUNsYWltEg8KB3N0YXJ0ZXIYASABKAkiKQoHV2VsY29tZRIeCgZkZXZpY2UYASABKAsyDi5tZGkudjEuRGV2aWNlIvgBCglDb25maWd1cmUSDQoFZXBvY2gYASABKA0SDQoFaW5kZXgYAiABKA0SDQoFbm9kZXMYAyABKA0SEAoIbWFuaWZlc3QYBCABKAkSEwoLZmlyc3RfbGF5ZXIYBSABKA0SEgoKbGFzdF9sYXllchgGIAEoDRIRCglzdWNjZXNzb3IYByABKAkSEQoJcHJvdmlkZXJzGAggAygJEiUKBHdpcmUYCSABKA4yFy5tZGkudjEuQ29uZmlndXJlLkR0eXBlEg8KB2NvbnRleHQYCiABKA0iJQoFRHR5cGUSDQoJRFRZUEVfRjMyEAASDQoJRFRZUEVfRjE2EAEiNQoIUHJvZ3Jlc3MSDAoEd2hhdBgBIAEoCRIMCgRkb25lGAIgASgEEg0KBXRvdGFsGAMgASgEIqUBCgVSZWFkeRIPCgdiYWNrZW5kGAEgASgJEg8KB3RocmVhZHMYAiABKA0SFAoMd2VpZ2h0X2J5dGVzGAMgASgEEhoKEmt2X2J5dGVzX3Blcl90b2tlbhgEIAEoBBIaChJrdl9jYXBhY2l0eV90b2tlbnMYBSABKAQSHQoVd2VpZ2h0X2J5dGVzX3JlY2VpdmVkGAYgASgEEg0KBW5vdGVzGAcgAygJIgYKBE9wZW4iCAoGTGlua2VkIg4KDFN0YXRzUmVxdWVzdCIJCgdSZWxlYXNlIgoKCFJlbGVhc2VkImsKBVN0YXRzEhIKCmNvbXB1dGVfbXMYASABKAESEAoIY29kZWNfbXMYAiABKAESEgoKYnl0ZXNfc2VudBgDIAEoBBIVCg1rdl9wZWFrX2J5dGVzGAQgASgEEhEKCXJzc19ieXRlcxgFIAEoBCIoCgdGYWlsdXJlEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCSIcCgpIYXNSZXF1ZXN0Eg4KBmhhc2hlcxgBIAMoCSIeCgtIYXNSZXNwb25zZRIPCgdwcmVzZW50GAEgAygIIiwKDEZldGNoUmVxdWVzdBIMCgRoYXNoGAEgASgJEg4KBm9mZnNldBgCIAEoBCIdCg1GZXRjaFJlc3BvbnNlEgwKBGRhdGEYASABKAwy4QEKB0NvbnRyb2wSNAoFSGVsbG8SFC5tZGkudjEuSGVsbG9SZXF1ZXN0GhUubWRpLnYxLkhlbGxvUmVzcG9uc2USOAoFU2VydmUSFC5tZGkudjEuU2VydmVSZXF1ZXN0GhUubWRpLnYxLlNlcnZlUmVzcG9uc2UoATABEi4KA0hhcxISLm1kaS52MS5IYXNSZXF1ZXN0GhMubWRpLnYxLkhhc1Jlc3BvbnNlEjYKBUZldGNoEhQubWRpLnYxLkZldGNoUmVxdWVzdBoVLm1kaS52MS5GZXRjaFJlc3BvbnNlMAFiBnByb3RvMw");
 
 /**
  * @generated from message mdi.v1.HelloRequest
@@ -51,6 +51,13 @@ export type HelloResponse = Message<"mdi.v1.HelloResponse"> & {
    * @generated from field: string serving = 3;
    */
   serving: string;
+
+  /**
+   * random, one a node: tells that two addresses lead to the same one
+   *
+   * @generated from field: string instance = 4;
+   */
+  instance: string;
 };
 
 /**
@@ -182,6 +189,14 @@ export type ServeRequest = Message<"mdi.v1.ServeRequest"> & {
      */
     value: StatsRequest;
     case: "stats";
+  } | {
+    /**
+     * the ring is about to close: links that end from now on are no failure
+     *
+     * @generated from field: mdi.v1.Release release = 5;
+     */
+    value: Release;
+    case: "release";
   } | { case: undefined; value?: undefined };
 };
 
@@ -237,6 +252,12 @@ export type ServeResponse = Message<"mdi.v1.ServeResponse"> & {
      */
     value: Failure;
     case: "failure";
+  } | {
+    /**
+     * @generated from field: mdi.v1.Released released = 7;
+     */
+    value: Released;
+    case: "released";
   } | { case: undefined; value?: undefined };
 };
 
@@ -496,6 +517,32 @@ export const StatsRequestSchema: GenMessage<StatsRequest> = /*@__PURE__*/
   messageDesc(file_mdi_v1_control, 13);
 
 /**
+ * @generated from message mdi.v1.Release
+ */
+export type Release = Message<"mdi.v1.Release"> & {
+};
+
+/**
+ * Describes the message mdi.v1.Release.
+ * Use `create(ReleaseSchema)` to create a new message.
+ */
+export const ReleaseSchema: GenMessage<Release> = /*@__PURE__*/
+  messageDesc(file_mdi_v1_control, 14);
+
+/**
+ * @generated from message mdi.v1.Released
+ */
+export type Released = Message<"mdi.v1.Released"> & {
+};
+
+/**
+ * Describes the message mdi.v1.Released.
+ * Use `create(ReleasedSchema)` to create a new message.
+ */
+export const ReleasedSchema: GenMessage<Released> = /*@__PURE__*/
+  messageDesc(file_mdi_v1_control, 15);
+
+/**
  * Totals since the node was configured.
  *
  * @generated from message mdi.v1.Stats
@@ -536,7 +583,7 @@ export type Stats = Message<"mdi.v1.Stats"> & {
  * Use `create(StatsSchema)` to create a new message.
  */
 export const StatsSchema: GenMessage<Stats> = /*@__PURE__*/
-  messageDesc(file_mdi_v1_control, 14);
+  messageDesc(file_mdi_v1_control, 16);
 
 /**
  * @generated from message mdi.v1.Failure
@@ -560,7 +607,7 @@ export type Failure = Message<"mdi.v1.Failure"> & {
  * Use `create(FailureSchema)` to create a new message.
  */
 export const FailureSchema: GenMessage<Failure> = /*@__PURE__*/
-  messageDesc(file_mdi_v1_control, 15);
+  messageDesc(file_mdi_v1_control, 17);
 
 /**
  * @generated from message mdi.v1.HasRequest
@@ -577,7 +624,7 @@ export type HasRequest = Message<"mdi.v1.HasRequest"> & {
  * Use `create(HasRequestSchema)` to create a new message.
  */
 export const HasRequestSchema: GenMessage<HasRequest> = /*@__PURE__*/
-  messageDesc(file_mdi_v1_control, 16);
+  messageDesc(file_mdi_v1_control, 18);
 
 /**
  * @generated from message mdi.v1.HasResponse
@@ -594,7 +641,7 @@ export type HasResponse = Message<"mdi.v1.HasResponse"> & {
  * Use `create(HasResponseSchema)` to create a new message.
  */
 export const HasResponseSchema: GenMessage<HasResponse> = /*@__PURE__*/
-  messageDesc(file_mdi_v1_control, 17);
+  messageDesc(file_mdi_v1_control, 19);
 
 /**
  * @generated from message mdi.v1.FetchRequest
@@ -616,7 +663,7 @@ export type FetchRequest = Message<"mdi.v1.FetchRequest"> & {
  * Use `create(FetchRequestSchema)` to create a new message.
  */
 export const FetchRequestSchema: GenMessage<FetchRequest> = /*@__PURE__*/
-  messageDesc(file_mdi_v1_control, 18);
+  messageDesc(file_mdi_v1_control, 20);
 
 /**
  * @generated from message mdi.v1.FetchResponse
@@ -633,7 +680,7 @@ export type FetchResponse = Message<"mdi.v1.FetchResponse"> & {
  * Use `create(FetchResponseSchema)` to create a new message.
  */
 export const FetchResponseSchema: GenMessage<FetchResponse> = /*@__PURE__*/
-  messageDesc(file_mdi_v1_control, 19);
+  messageDesc(file_mdi_v1_control, 21);
 
 /**
  * @generated from service mdi.v1.Control
