@@ -9,7 +9,7 @@
  * Every node has one thread. Prints medians and the time of a token; `--out` keeps the raw figures.
  */
 import { parseArgs } from "node:util";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { RunFigures, RunOptions } from "./_ring_process.ts";
 
 const { values } = parseArgs({
@@ -118,7 +118,10 @@ try {
   }
   report(raw);
   if (values.out) {
-    await Deno.writeTextFile(values.out, JSON.stringify({ ...common, rounds: raw }, null, 1));
+    await Deno.writeTextFile(
+      values.out,
+      JSON.stringify({ model: basename(model), samples, tokens, rounds: raw }, null, 1),
+    );
   }
 } finally {
   await Deno.remove(dir, { recursive: true });
