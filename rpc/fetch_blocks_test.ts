@@ -148,6 +148,19 @@ Deno.test("fetchBlocks() does not store what its hash does not name, and asks an
   }
 });
 
+Deno.test("fetchBlocks() takes a block whose last byte came, however the call ends", async () => {
+  await using stack = new AsyncDisposableStack();
+  const { store, fetch } = await fetching(stack);
+  let calls = 0;
+  const provider = await claimant(function* ({ hash, offset }) {
+    calls++;
+    yield dataOf(hash).slice(Number(offset));
+    throw new Error("the provider failed after its last byte");
+  }, stack);
+  await fetch([provider]);
+  assertEquals([calls, await store.missing(BLOCKS)], [BLOCKS.length, []]);
+});
+
 Deno.test("fetchBlocks() says why nobody gives a block", async () => {
   await using stack = new AsyncDisposableStack();
   const { directory, fetch } = await fetching(stack);
