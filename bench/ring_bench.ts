@@ -11,6 +11,7 @@
 import { parseArgs } from "node:util";
 import { basename, join } from "node:path";
 import type { RunFigures, RunOptions } from "./_ring_process.ts";
+import { median } from "./statistics.ts";
 
 const { values } = parseArgs({
   args: Deno.args,
@@ -82,12 +83,6 @@ async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<stri
     rest = lines.pop()!;
     yield* lines;
   }
-}
-
-function median(numbers: readonly number[]): number {
-  const sorted = [...numbers].sort((a, b) => a - b);
-  const half = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
 }
 
 const dir = await Deno.makeTempDir({ prefix: "mdi-bench-" });

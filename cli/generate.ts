@@ -1,7 +1,7 @@
 /**
- * Runs all prompts at once, as far as the ring takes them, and writes what comes. On a terminal, and wherever only one sample runs,
- * text is written as it comes; with several samples the first one streams and the others follow whole,
- * because interleaved texts cannot be read. `--json` has every token as it comes.
+ * Runs all prompts at once, as far as the ring takes them, and writes what comes. Text is written as it
+ * comes; of several samples the first unfinished one streams and the others follow whole, because
+ * interleaved texts cannot be read. `--json` has every token as it comes.
  */
 import type { GenerationResult } from "../engine/generation.ts";
 import type { GenerateOptions, Prompt, Ring } from "../rpc/ring.ts";

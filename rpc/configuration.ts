@@ -6,7 +6,7 @@ import { type Address, parseAddress } from "./address.ts";
 import { type Configure, Configure_Dtype } from "./gen/mdi/v1/control_pb.ts";
 
 /** Nodes that a ring may have. */
-const MAX_NODES = 16;
+export const MAX_NODES = 16;
 
 /** A secondary's part in a ring. */
 export interface Configuration {
@@ -53,15 +53,13 @@ export function readConfiguration(config: Configure): Configuration {
   if (config.providers.length > MAX_NODES) {
     throw refusal(`${config.providers.length} nodes to fetch blocks from`);
   }
-  const names = new Set<string>();
-  for (let layer = firstLayer; layer <= lastLayer; layer++) names.add(`layer.${layer}`);
   return {
     manifest,
     epoch,
     index,
     last: index === nodes - 1,
     layers: [firstLayer, lastLayer],
-    blocks: withRequired(manifest, names),
+    blocks: blocksFor(manifest, [firstLayer, lastLayer]),
     successor: readAddress(config.successor),
     providers: config.providers.map(readAddress),
     wire: config.wire === Configure_Dtype.F16 ? "f16" : "f32",
@@ -69,13 +67,17 @@ export function readConfiguration(config: Configure): Configuration {
   };
 }
 
-/** The named blocks and those that they refer to, in the manifest's order. */
-export function withRequired(manifest: Manifest, names: ReadonlySet<string>): BlockEntry[] {
-  const all = new Set(names);
-  for (const block of manifest.blocks) {
-    if (names.has(block.name)) { for (const name of block.requires) all.add(name); }
-  }
-  return manifest.blocks.filter((block) => all.has(block.name));
+/** The blocks of a range of layers and of these names, and those that they refer to, in the manifest's order. */
+export function blocksFor(
+  manifest: Manifest,
+  layers: readonly [number, number] | null,
+  also: readonly string[] = [],
+): BlockEntry[] {
+  const names = new Set(also);
+  if (layers) { for (let i = layers[0]; i <= layers[1]; i++) names.add(`layer.${i}`); }
+  const named = manifest.blocks.filter((block) => names.has(block.name));
+  for (const { requires } of named) for (const name of requires) names.add(name);
+  return manifest.blocks.filter((block) => names.has(block.name));
 }
 
 function readManifest(text: string): Manifest {

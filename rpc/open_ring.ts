@@ -14,7 +14,7 @@ import { openStore, type Store } from "../engine/store/store.ts";
 import { MdiError } from "../wasm/error.ts";
 import { type Address, isLoopback, parseAddress } from "./address.ts";
 import { requireTokenBeyondLoopback } from "./admission.ts";
-import { withRequired } from "./configuration.ts";
+import { blocksFor } from "./configuration.ts";
 import { ControlService } from "./control_service.ts";
 import { describeDevice, freeForCaches, freeMemory } from "./device.ts";
 import { requireTypes } from "./option_types.ts";
@@ -148,7 +148,7 @@ async function makeRing(options: RingOptions): Promise<Ring> {
     target.wiring = wiring;
   }
   const loading = loadOwnStage(manifest, plan, node, store, signal);
-  const [stage] = await bothOrNeither(loading, wiring?.configure());
+  const stage = await bothOrNeither(loading, wiring?.configure());
   owned.use(stage);
   const port = await wiring?.link();
 
@@ -281,13 +281,11 @@ function loadOwnStage(
   signal: AbortSignal,
 ): Promise<Stage> {
   const { layers } = plan.nodes[0]!;
-  const names = new Set(["embed", "head"]);
-  if (layers) { for (let i = layers[0]; i <= layers[1]; i++) names.add(`layer.${i}`); }
   node.onEvent({ type: "load", message: "loading", done: 0, total: 0 });
   return loadWorkerStage(node.backend, {
     model: manifest.name,
     range: { embed: true, layers, head: true },
-    blocks: withRequired(manifest, names).map(({ name, hash }) => ({
+    blocks: blocksFor(manifest, layers, ["embed", "head"]).map(({ name, hash }) => ({
       name,
       path: store.path(hash),
     })),
@@ -306,14 +304,14 @@ function loadOwnStage(
 async function bothOrNeither(
   loading: Promise<Stage>,
   peers: Promise<void> | undefined,
-): Promise<[Stage]> {
+): Promise<Stage> {
   const [stage, others] = await Promise.allSettled([loading, peers]);
   if (stage.status === "rejected") throw stage.reason;
   if (others.status === "rejected") {
     await stage.value[Symbol.asyncDispose]();
     throw others.reason;
   }
-  return [stage.value];
+  return stage.value;
 }
 
 function makeScheduler(options: RingOptions, nodes: number, tokens: number): Scheduler {

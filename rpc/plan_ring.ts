@@ -6,7 +6,7 @@ import { parseLayers } from "../engine/plan/parse_layers.ts";
 import { type Plan, planFromCounts } from "../engine/plan/plan.ts";
 import { splitLayers } from "../engine/plan/split.ts";
 import { freeMemory } from "./device.ts";
-import { withRequired } from "./configuration.ts";
+import { blocksFor } from "./configuration.ts";
 import type { Peer } from "./peer.ts";
 import type { ResolvedNode } from "./ring_options.ts";
 
@@ -70,7 +70,7 @@ export function planLayers(
   if (peers.length === 0) return planFromCounts(names, [count]);
   const layerBlocks = manifest.blocks.filter(({ name }) => name.startsWith("layer."));
   // A tied head has its weights in another block.
-  const head = withRequired(manifest, new Set(["head"])).filter(({ name }) => name !== "shared");
+  const head = blocksFor(manifest, null, ["head"]).filter(({ name }) => name !== "shared");
   const embed = manifest.blocks.find((block) => block.name === "embed")!.bytes;
   return splitLayers({
     layers: count,

@@ -3,6 +3,7 @@ import { hostname } from "node:os";
 import { MdiError } from "../wasm/error.ts";
 import { defaultHome } from "../engine/store/layout.ts";
 import { type Address, DEFAULT_PORT, parseListen, parsePeers, requireDistinct } from "./address.ts";
+import { MAX_NODES } from "./configuration.ts";
 import { deriveIdentity, nodeName, type RingIdentity } from "./identity.ts";
 import { requireTypes } from "./option_types.ts";
 import { findToken } from "./token.ts";
@@ -131,8 +132,10 @@ export function resolvePeers(
   if (peers === undefined || peers.length === 0) return [];
   const addresses = parsePeers(typeof peers === "string" ? peers : peers.join(","));
   requireDistinct(addresses, listenGiven && listen.port !== 0 ? listen : undefined);
-  if (addresses.length > 15) {
-    throw new RangeError(`Cannot make a ring of ${addresses.length + 1} nodes: at most 16`);
+  if (addresses.length >= MAX_NODES) {
+    throw new RangeError(
+      `Cannot make a ring of ${addresses.length + 1} nodes: at most ${MAX_NODES}`,
+    );
   }
   return addresses;
 }

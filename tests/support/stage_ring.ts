@@ -6,7 +6,7 @@
 import type { Manifest, ModelSource } from "../../engine/model/types.ts";
 import { importModel } from "../../engine/model/import.ts";
 import { openStore, type Store } from "../../engine/store/store.ts";
-import { withRequired } from "../../rpc/configuration.ts";
+import { blocksFor } from "../../rpc/configuration.ts";
 import { createSession } from "../../wasm/ort/runtime.ts";
 import { loadOrtStage } from "../../wasm/ort/stage.ts";
 import { argmax } from "./numbers.ts";
@@ -42,16 +42,11 @@ export class ImportedModel implements AsyncDisposable {
   /** What a stage of these blocks is loaded from. */
   spec(range: StageRange, memoryBytes: number | null = null): StageSpec {
     const { name, config } = this.manifest;
-    const names = new Set<string>();
-    if (range.embed) names.add("embed");
-    if (range.layers) {
-      for (let i = range.layers[0]; i <= range.layers[1]; i++) names.add(`layer.${i}`);
-    }
-    if (range.head) names.add("head");
+    const ends = [...(range.embed ? ["embed"] : []), ...(range.head ? ["head"] : [])];
     return {
       model: name,
       range,
-      blocks: withRequired(this.manifest, names)
+      blocks: blocksFor(this.manifest, range.layers, ends)
         .map((block) => ({ name: block.name, path: this.store.path(block.hash) })),
       dModel: config.hidden,
       vocab: config.vocab,
