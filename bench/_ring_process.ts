@@ -32,7 +32,13 @@ if (import.meta.main) await serve(JSON.parse(Deno.args[0]!) as RunOptions);
 
 async function serve(options: RunOptions): Promise<void> {
   const { model, home, peers, layers } = options;
-  await using ring = await openRing({ model, home, peers, ...(layers ? { layers } : {}) });
+  await using ring = await openRing({
+    model,
+    home,
+    peers,
+    threads: 1,
+    ...(layers ? { layers } : {}),
+  });
   console.log("ready");
   for await (const _ of Deno.stdin.readable) {
     console.log(JSON.stringify(await run(ring, options)));

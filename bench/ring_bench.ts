@@ -60,7 +60,10 @@ async function startRunner(options: RunOptions): Promise<Runner> {
 async function startSecondary(home: string): Promise<AsyncDisposable & { address: string }> {
   const main = join(import.meta.dirname!, "../cli/main.ts");
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", main, "--secondary", "--listen", "127.0.0.1:0", "--json", "--quiet"],
+    args: [
+      ...["run", "-A", main, "--secondary", "--listen", "127.0.0.1:0", "--threads", "1"],
+      ...["--json", "--quiet"],
+    ],
     env: { MDI_HOME: home },
     stdout: "piped",
   }).spawn();

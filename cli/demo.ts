@@ -1,7 +1,7 @@
 /**
  * `mdi --demo`: a ring of three on this device. This process is the starter; two secondaries are
  * processes of their own with stores of their own, `$MDI_HOME/demo/1` and `2`, linked as over a network,
- * under a token made for the run.
+ * under a token made for the run. They share the cores.
  *
  * A secondary ends when its standard input does, and the other end of that pipe is held here: so it goes
  * with this process, however that ends. It is no member of the terminal's process group: Ctrl-C
@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { formatBytes } from "../engine/format_bytes.ts";
 import { newToken } from "../rpc/token.ts";
 import { MdiError, type MdiErrorCode, messageOf } from "../wasm/error.ts";
+import { defaultThreads } from "../wasm/threads.ts";
 import { demoHome } from "./demo_home.ts";
 import { LineReader } from "./line_reader.ts";
 import { permissionFlags } from "./permissions.ts";
@@ -44,13 +45,15 @@ export async function demoCommand(options: RootOptions, context: CommandContext)
   }
   const downloaded = await pullCommand(options.model, options, context);
   const token = options.token ?? newToken();
+  const threads = options.threads ?? (options.backend === "ort" ? 1 : threadsEach());
   await using secondaries = new AsyncDisposableStack();
-  const peers = await startSecondaries({ ...options, token }, secondaries, signal);
+  const peers = await startSecondaries({ ...options, threads, token }, secondaries, signal);
   const summary = await starterCommand({
     ...withPrompts(options),
     name: options.name ?? "starter",
     listen: "127.0.0.1:0",
     token,
+    threads,
     peers: peers.join(","),
   }, context);
   if (!summary || options.quiet) return;
@@ -61,6 +64,11 @@ export async function demoCommand(options: RootOptions, context: CommandContext)
       formatBytes(sent)
     }.${next}\n`,
   );
+}
+
+/** The cores of this device, shared out. */
+function threadsEach(): number {
+  return Math.max(1, Math.floor(defaultThreads() / (1 + SECONDARIES)));
 }
 
 /** Fills in what a person who types nothing gets: the same text in every run. */
@@ -96,11 +104,11 @@ class SecondaryProcess implements AsyncDisposable {
   #child: Deno.ChildProcess;
 
   constructor(number: number, options: RootOptions & { token: string }) {
-    const { backend, memory, storeLimit, token } = options;
+    const { backend, threads, memory, storeLimit, token } = options;
     this.#name = `secondary-${number}`;
     const home = join(demoHome(), `${number}`);
     const flags = { "--name": this.#name, "--listen": "127.0.0.1:0", "--backend": backend };
-    const limits = { "--memory": memory, "--store-limit": storeLimit };
+    const limits = { "--threads": threads, "--memory": memory, "--store-limit": storeLimit };
     try {
       this.#child = new Deno.Command(Deno.execPath(), {
         args: [

@@ -1,5 +1,6 @@
 /** The flags of `mdi` without a command: those of a node, a ring and its prompts. */
 import { type Command, Option } from "@commander-js/extra-typings";
+import { MAX_THREADS } from "../wasm/stage.ts";
 import { parseAddress, parseListen, parsePeers } from "../rpc/address.ts";
 import {
   byteCount,
@@ -44,7 +45,13 @@ export function addRootFlags(program: Command) {
       new Option("--wire <form>", "hidden states on the wire; f16 halves the bytes and rounds")
         .choices(["f32", "f16"]),
     )
-    .addOption(new Option("--kv <form>", "form of the KV caches").choices(["f32"]))
+    .addOption(
+      new Option(
+        "--kv <type>",
+        "type of the KV caches; f16 halves, int8 quarters their memory, and both round",
+      )
+        .choices(["f32", "f16", "int8"]),
+    )
     .option("--slots <n>", "samples in the ring at once", wholeNumber(1, 512))
     .optionsGroup("Model:")
     .option(
@@ -101,11 +108,14 @@ export function addRootFlags(program: Command) {
       "--token <token>",
       "the ring's token (default: $MDI_TOKEN, else the file $MDI_HOME/token)",
     )
-    .addOption(new Option("--backend <name>", "what computes").choices(["auto", "ort"]))
     .addOption(
-      new Option("--threads <n>", "threads that compute; ONNX Runtime's build has one").choices([
-        "1",
-      ]),
+      new Option("--backend <name>", "what computes; auto: simd where it can, else ort")
+        .choices(["auto", "simd", "ort"]),
+    )
+    .option(
+      "--threads <n>",
+      "threads that compute (default: the physical cores; ort has one)",
+      wholeNumber(1, MAX_THREADS),
     )
     .option("--memory <bytes>", "memory this process may use, like 2GB", byteCount)
     .option("--store-limit <bytes>", "disk that models may take, like 20GB", byteCount)
@@ -127,7 +137,7 @@ export interface RootOptions {
   advertise?: string;
   layers?: string;
   wire?: "f32" | "f16";
-  kv?: "f32";
+  kv?: "f32" | "f16" | "int8";
   slots?: number;
   model?: string;
   dtype?: string;
@@ -151,8 +161,8 @@ export interface RootOptions {
   listen?: string;
   name?: string;
   token?: string;
-  backend?: "auto" | "ort";
-  threads?: "1";
+  backend?: "auto" | "simd" | "ort";
+  threads?: number;
   memory?: number;
   storeLimit?: number;
   endWithStdin?: true;

@@ -48,8 +48,8 @@ async function loadRing(
   context: CommandContext,
 ): Promise<Ring> {
   const { output, signal } = context;
-  const { model, dtype, tokenizer, peers, advertise, layers, wire, slots, context: positions } =
-    options;
+  const { model, dtype, tokenizer, peers, advertise, layers, wire, kv, slots } = options;
+  const { context: positions } = options;
   using events = showEvents(output);
   const ringOptions: RingOptions = {
     ...nodeOptions(options),
@@ -60,6 +60,7 @@ async function loadRing(
     ...(advertise !== undefined && { advertise }),
     ...(layers !== undefined && { layers }),
     ...(wire !== undefined && { wire }),
+    ...(kv !== undefined && { kv }),
     ...(slots !== undefined && { slots }),
     ...(positions !== undefined && { context: positions }),
     signal,

@@ -45,7 +45,7 @@ export class TestStarter implements AsyncDisposable {
     await using owned = new AsyncDisposableStack();
     const store = await openStore(home);
     const { manifest } = await loadModel(MODEL, { store });
-    const describe = () => describeDevice(home, { threads: 1, memoryBytes: null });
+    const describe = () => describeDevice(home, { backend: "ort", threads: 1, memoryBytes: null });
     const control = new ControlService({ name: "by-hand", store, describe, log() {} });
     const returned = Promise.withResolvers<LinkReceiver>();
     const target = {

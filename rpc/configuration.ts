@@ -2,8 +2,10 @@
 import { MdiError, messageOf } from "../wasm/error.ts";
 import { MAX_MANIFEST_BYTES, validateManifest } from "../engine/model/manifest.ts";
 import type { BlockEntry, Manifest } from "../engine/model/types.ts";
+import type { KvType } from "../wasm/stage.ts";
 import { type Address, parseAddress } from "./address.ts";
 import { type Configure, Configure_Dtype } from "./gen/mdi/v1/control_pb.ts";
+import { kvFromWire } from "./kv_type.ts";
 
 /** Nodes that a ring may have. */
 export const MAX_NODES = 16;
@@ -28,6 +30,8 @@ export interface Configuration {
   wire: "f32" | "f16";
   /** Positions that a sample may have at most. */
   context: number;
+  /** Type of the KV caches. */
+  kv: KvType;
 }
 
 /**
@@ -50,6 +54,8 @@ export function readConfiguration(config: Configure): Configuration {
   if (config.wire !== Configure_Dtype.F32 && config.wire !== Configure_Dtype.F16) {
     throw refusal(`a wire format number ${config.wire}`);
   }
+  const kv = kvFromWire(config.kv);
+  if (kv === undefined) throw refusal(`a type of KV caches number ${config.kv}`);
   if (config.providers.length > MAX_NODES) {
     throw refusal(`${config.providers.length} nodes to fetch blocks from`);
   }
@@ -64,6 +70,7 @@ export function readConfiguration(config: Configure): Configuration {
     providers: config.providers.map(readAddress),
     wire: config.wire === Configure_Dtype.F16 ? "f16" : "f32",
     context,
+    kv,
   };
 }
 

@@ -1,15 +1,21 @@
 /** What this device is and has, as far as Deno tells without any native code. */
 import { statfs } from "node:fs/promises";
 import { create } from "@bufbuild/protobuf";
+import type { Backend, StageInfo } from "../wasm/stage.ts";
 import { type Device, DeviceSchema } from "./gen/mdi/v1/control_pb.ts";
 
 /** What the node's own flags say of it. */
 export interface DeviceLimits {
-  /** Threads it computes with. */
+  /** What it is to compute with. */
+  backend: Backend;
+  /** Threads it is to compute with. */
   threads: number;
   /** Bytes that mdi may use; null for what is free. */
   memoryBytes: number | null;
 }
+
+/** Addresses of a WebAssembly memory, which holds weights and caches, without what else is in it. */
+const ADDRESSABLE_BYTES = 2 ** 32 - 200e6;
 
 /** Bytes of memory that this process may still take: what is free, within its own limit. */
 export function freeMemory(limitBytes: number | null): number {
@@ -18,12 +24,29 @@ export function freeMemory(limitBytes: number | null): number {
   return Math.max(0, Math.min(available, limitBytes - Deno.memoryUsage().rss));
 }
 
-/** Part of the free memory that KV caches may take: ONNX Runtime copies a cache in and out. */
-const KV_SHARE = 0.4;
+/** Part of the free memory that KV caches may take in ONNX Runtime, which copies a cache in and out. */
+const ORT_KV_SHARE = 0.4;
+/** The same where caches stay in their place. */
+const KV_SHARE = 0.8;
 
 /** Bytes that KV caches may take, once the weights are loaded. */
-export function freeForCaches(limitBytes: number | null): number {
-  return KV_SHARE * freeMemory(limitBytes);
+export function freeForCaches(
+  limitBytes: number | null,
+  { backend, weightBytes }: Pick<StageInfo, "backend" | "weightBytes">,
+): number {
+  const free = freeMemory(limitBytes);
+  if (backend === "ort") return ORT_KV_SHARE * free;
+  return Math.max(0, Math.min(KV_SHARE * free, ADDRESSABLE_BYTES - weightBytes));
+}
+
+/** Threads that a node computes with, as far as it is known before anything is loaded. */
+export function plannedThreads(limits: Pick<DeviceLimits, "backend" | "threads">): number {
+  return limits.backend === "ort" ? 1 : limits.threads;
+}
+
+/** What another device says it is to compute with; one that says nothing has ONNX Runtime alone. */
+export function backendOf({ backend }: Pick<Device, "backend">): Backend {
+  return backend === "auto" || backend === "simd" ? backend : "ort";
 }
 
 /** Describes this device. */
@@ -42,6 +65,7 @@ export async function describeDevice(storeDir: string, limits: DeviceLimits): Pr
     memoryBytes: BigInt(limits.memoryBytes ?? Deno.systemMemoryInfo().total),
     memoryFreeBytes: BigInt(freeMemory(limits.memoryBytes)),
     diskFreeBytes: diskFree,
-    threads: limits.threads,
+    threads: plannedThreads(limits),
+    backend: limits.backend,
   });
 }

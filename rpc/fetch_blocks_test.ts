@@ -57,7 +57,8 @@ async function holder(
 ): Promise<{ address: Address; store: Store }> {
   const store = await openStore(directory);
   for (const { data } of blocks) await store.putNew([data]);
-  const describe = () => describeDevice(directory, { threads: 1, memoryBytes: null });
+  const describe = () =>
+    describeDevice(directory, { backend: "ort", threads: 1, memoryBytes: null });
   const control = new ControlService({ name: "holder", store, describe, log() {} });
   const routes = (router: Parameters<ControlService["routes"]>[0]) => control.routes(router);
   return { address: stack.use(await serve({ listen: LISTEN, routes })).address, store };

@@ -4,8 +4,9 @@
  */
 import { create } from "@bufbuild/protobuf";
 import { MdiError } from "../wasm/error.ts";
-import { leastStageBytes } from "../wasm/ort/memory.ts";
-import type { Stage } from "../wasm/stage.ts";
+import { kvUnsupported } from "../wasm/load_stage.ts";
+import type { Backend, Stage } from "../wasm/stage.ts";
+import { leastStageBytes } from "../wasm/stage_memory.ts";
 import { loadWorkerStage } from "../wasm/worker_stage.ts";
 import { kvTokens } from "../engine/ring/kv_budget.ts";
 import { MAX_FRAME_ROWS } from "../engine/ring/message.ts";
@@ -23,6 +24,7 @@ import {
   StatsSchema,
 } from "./gen/mdi/v1/control_pb.ts";
 import type { RingIdentity } from "./identity.ts";
+import { kvToWire } from "./kv_type.ts";
 import type { LinkReceiver, LinkSender } from "./link.ts";
 import { connectLink } from "./link_connect.ts";
 import { plainWord } from "./plain_text.ts";
@@ -31,7 +33,8 @@ import { plainWord } from "./plain_text.ts";
 export interface MembershipOptions {
   store: Store;
   identity: RingIdentity | undefined;
-  backend: string;
+  backend: Backend;
+  threads: number;
   /** Bytes that the process may use; null for what is free. */
   memoryBytes: number | null;
   /** Ends the stay. */
@@ -103,11 +106,12 @@ export class Membership implements AsyncDisposable {
    */
   async configure(message: Configure): Promise<Ready> {
     if (this.#config) throw new MdiError("protocol", "Cannot configure the node twice in one stay");
-    const { store, identity, backend, memoryBytes, signal, onProgress } = this.#options;
+    const { store, identity, backend, threads, memoryBytes, signal, onProgress } = this.#options;
     const config = readConfiguration(message);
-    const { manifest, blocks, layers, providers } = config;
+    const { manifest, blocks, layers, providers, kv } = config;
     this.#config = config;
-    requireMemory(config, freeMemory(memoryBytes));
+    if (backend === "ort" && kv !== "f32") throw kvUnsupported(kv, null);
+    requireMemory(config, freeMemory(memoryBytes), backend);
     const pin = this.#owned.use(await store.pin());
     const received = await fetchBlocks(blocks, {
       store,
@@ -123,22 +127,27 @@ export class Membership implements AsyncDisposable {
     const stage = await loadWorkerStage(backend, {
       model: plainWord(manifest.name),
       range: { embed: false, layers, head: false },
-      blocks: blocks.map((block) => ({ name: block.name, path: store.path(block.hash) })),
+      blocks: blocks.map(({ name, hash }) => ({ name, path: store.path(hash), hash })),
       dModel: manifest.config.hidden,
       vocab: manifest.config.vocab,
       memoryBytes: freeMemory(memoryBytes),
+      threads,
+      kv,
+      packed: store.layout.packed,
     }, { signal });
     this.#stage = this.#owned.use(stage);
     const { info } = stage;
     this.#kvCapacityTokens = kvTokens([{
-      memoryBytes: freeForCaches(memoryBytes),
+      memoryBytes: freeForCaches(memoryBytes, info),
       kvBytesPerToken: info.kvBytesPerToken,
     }]);
     return create(ReadySchema, {
       backend: info.backend,
+      backendReason: info.backendReason ?? "",
       threads: info.threads,
       weightBytes: BigInt(info.weightBytes),
       kvBytesPerToken: BigInt(info.kvBytesPerToken),
+      kv: kvToWire(info.kv),
       kvCapacityTokens: BigInt(this.#kvCapacityTokens),
       weightBytesReceived: BigInt(received),
       notes: info.notes,
@@ -249,9 +258,16 @@ export class Membership implements AsyncDisposable {
 }
 
 /** Says before anything is fetched that the layers cannot be loaded. */
-function requireMemory({ manifest, layers, blocks }: Configuration, available: number): void {
+function requireMemory(
+  { manifest, layers, blocks }: Configuration,
+  available: number,
+  backend: Backend,
+): void {
   // What a layer refers to elsewhere may be a small part of that block.
-  const required = leastStageBytes(blocks.filter(({ name }) => name.startsWith("layer.")));
+  const required = leastStageBytes(
+    blocks.filter(({ name }) => name.startsWith("layer.")),
+    backend,
+  );
   if (required <= available) return;
   const megabytes = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`;
   throw new MdiError(

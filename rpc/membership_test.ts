@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { MdiError } from "../wasm/error.ts";
 import { TestStarter } from "./_test_starter.ts";
 import { pause, until } from "./_test_util.ts";
-import type { Configure } from "./gen/mdi/v1/control_pb.ts";
+import { type Configure, KvType } from "./gen/mdi/v1/control_pb.ts";
 import type { Peer } from "./peer.ts";
 import { type MdiNode, serveNode, type ServeNodeOptions } from "./serve_node.ts";
 
@@ -57,6 +57,7 @@ Deno.test("A secondary refuses a configuration that contradicts itself, and is f
     ["no context", { context: 0 }, "protocol", "a context of 0"],
     ["more context", { context: 2 ** 31 }, "protocol", "a context of 2147483648"],
     ["a wire format", { wire: 9 as Configure["wire"] }, "protocol", "wire format number 9"],
+    ["a type of caches", { kv: 9 as Configure["kv"] }, "protocol", "KV caches number 9"],
     ["a successor", { successor: "http://x/" }, "protocol", 'address "http://x/"'],
     ["a provider", { providers: [""] }, "protocol", "it is empty"],
     ["many providers", { providers: Array(17).fill("a") }, "protocol", "17 nodes"],
@@ -95,6 +96,32 @@ Deno.test("A secondary says before it fetches that its memory is too small", asy
   assertStringIncludes(error.message, "--layers");
   assertEquals(progress, []);
   assertEquals(await Array.fromAsync(Deno.readDir(join(home, "blocks"))), []);
+});
+
+Deno.test("A secondary whose backend has no such KV caches says so before it fetches", async () => {
+  await using test = await pair({ backend: "ort" });
+  const { starter, node, home } = test;
+  await using peer = await starter.claim(node);
+  const configuring = peer.configure(starter.configuration({ kv: KvType.INT8 }), () => {});
+  const error = await assertRejects(() => configuring, MdiError);
+  assertEquals(error.code, "model_unsupported");
+  assertStringIncludes(
+    error.message,
+    "KV caches as int8: this node was started with --backend ort",
+  );
+  assertEquals(await Array.fromAsync(Deno.readDir(join(home, "blocks"))), []);
+});
+
+Deno.test("A secondary says what computes and with which caches", async () => {
+  await using test = await pair({ backend: "ort", threads: 3 });
+  await using peer = await test.starter.claim(test.node);
+  assertEquals([peer.device.backend, peer.device.threads], ["ort", 1]);
+  const ready = await peer.configure(test.starter.configuration(), () => {});
+  assertEquals(
+    [ready.backend, ready.backendReason, ready.threads, ready.kv],
+    ["ort", "", 1, KvType.F32],
+  );
+  assert(ready.notes.includes("one thread computes: ort has no more"), ready.notes.join());
 });
 
 Deno.test("A secondary takes one link, from the node before it", async () => {

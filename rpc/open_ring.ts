@@ -1,7 +1,7 @@
 /** From options to a ring that generates: peers, model, plan, layers, links, in this order. */
 import { isIPv6 } from "node:net";
 import { loadWorkerStage } from "../wasm/worker_stage.ts";
-import type { Stage } from "../wasm/stage.ts";
+import type { KvType, Stage } from "../wasm/stage.ts";
 import { cancellable } from "../engine/cancellable.ts";
 import { loadModel } from "../engine/load_model.ts";
 import type { Manifest } from "../engine/model/types.ts";
@@ -17,6 +17,7 @@ import { requireTokenBeyondLoopback } from "./admission.ts";
 import { blocksFor } from "./configuration.ts";
 import { ControlService } from "./control_service.ts";
 import { describeDevice, freeForCaches, freeMemory } from "./device.ts";
+import { kvCapabilities, requireKvType } from "./kv_type.ts";
 import { requireTypes } from "./option_types.ts";
 import { Peer } from "./peer.ts";
 import { contextOf, planLayers, planText, requireWire, slotsOf } from "./plan_ring.ts";
@@ -56,6 +57,13 @@ export interface RingOptions extends NodeOptions {
    * @default {"f32"}
    */
   wire?: "f32" | "f16";
+  /**
+   * Type of the KV caches on every node; f16 takes half the memory, int8 a little more than a quarter, and
+   * both round. ONNX Runtime has f32 only.
+   *
+   * @default {"f32"}
+   */
+  kv?: "f32" | "f16" | "int8";
   /**
    * Positions that a prompt and its answer may have.
    *
@@ -100,6 +108,12 @@ async function makeRing(options: RingOptions): Promise<Ring> {
   if (wire !== "f32" && wire !== "f16") {
     throw new RangeError(`Cannot use the wire format "${String(wire)}": there are "f32" and "f16"`);
   }
+  const kv = requireKvType(options.kv ?? "f32");
+  if (kv !== "f32" && node.backend === "ort") {
+    throw new RangeError(
+      `Cannot keep KV caches as ${kv}: backend "ort" has none; leave --kv or --backend out`,
+    );
+  }
   requireTokenBeyondLoopback({ hasToken: node.identity !== undefined, peers: addresses });
   const ending = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, ending.signal]) : ending.signal;
@@ -111,7 +125,8 @@ async function makeRing(options: RingOptions): Promise<Ring> {
     onNote: (message) => node.onEvent({ type: "note", message }),
   });
   const pin = owned.use(await store.pin());
-  const peers = await connectPeers(addresses, node, wire, signal, owned);
+  const needed = [...(wire === "f16" ? ["wire-f16"] : []), ...kvCapabilities(kv)];
+  const peers = await connectPeers(addresses, node, needed, signal, owned);
   const { manifest, sampling, tokenizer } = await loadModel(options.model, {
     store,
     pin,
@@ -141,20 +156,21 @@ async function makeRing(options: RingOptions): Promise<Ring> {
         advertise: options.advertise === undefined ? undefined : parseAddress(options.advertise),
         wire,
         context,
+        kv,
         signal,
         onEvent: node.onEvent,
       }),
     );
     target.wiring = wiring;
   }
-  const loading = loadOwnStage(manifest, plan, node, store, signal);
+  const loading = loadOwnStage(manifest, plan, { node, store, kv, signal });
   const stage = await bothOrNeither(loading, wiring?.configure());
   owned.use(stage);
   const port = await wiring?.link();
 
   const tokens = kvTokens([
     {
-      memoryBytes: freeForCaches(node.memoryBytes),
+      memoryBytes: freeForCaches(node.memoryBytes, stage.info),
       kvBytesPerToken: stage.info.kvBytesPerToken,
     },
     ...(wiring?.ready ?? []).map((ready) => ({
@@ -192,11 +208,10 @@ async function makeRing(options: RingOptions): Promise<Ring> {
 async function connectPeers(
   addresses: readonly Address[],
   node: ResolvedNode,
-  wire: "f32" | "f16",
+  needed: readonly string[],
   signal: AbortSignal,
   owned: AsyncDisposableStack,
 ): Promise<Peer[]> {
-  const needed = wire === "f16" ? ["wire-f16"] : [];
   const results = await Promise.allSettled(
     addresses.map((address) =>
       Peer.connect(address, { identity: node.identity, name: node.name, needed, signal })
@@ -246,7 +261,7 @@ async function listen(
   const control = new ControlService({
     name: node.name,
     store,
-    describe: () => describeDevice(node.home, { threads: 1, memoryBytes: node.memoryBytes }),
+    describe: () => describeDevice(node.home, node),
     log: () => {},
   });
   const routes = (router: Parameters<ControlService["routes"]>[0]) => {
@@ -273,12 +288,18 @@ function hostFor(peers: readonly Peer[], everywhere: string): string {
   return hosts.some(isIPv6) ? "::" : everywhere;
 }
 
+/** What the starter's stage is loaded with. */
+interface OwnStageOptions {
+  node: ResolvedNode;
+  store: Store;
+  kv: KvType;
+  signal: AbortSignal;
+}
+
 function loadOwnStage(
   manifest: Manifest,
   plan: Plan,
-  node: ResolvedNode,
-  store: Store,
-  signal: AbortSignal,
+  { node, store, kv, signal }: OwnStageOptions,
 ): Promise<Stage> {
   const { layers } = plan.nodes[0]!;
   node.onEvent({ type: "load", message: "loading", done: 0, total: 0 });
@@ -288,10 +309,14 @@ function loadOwnStage(
     blocks: blocksFor(manifest, layers, ["embed", "head"]).map(({ name, hash }) => ({
       name,
       path: store.path(hash),
+      hash,
     })),
     dModel: manifest.config.hidden,
     vocab: manifest.config.vocab,
     memoryBytes: freeMemory(node.memoryBytes),
+    threads: node.threads,
+    kv,
+    packed: store.layout.packed,
   }, { signal }).then((stage) => {
     for (const message of stage.info.notes) {
       node.onEvent({ type: "note", node: node.name, message });

@@ -61,3 +61,12 @@ Deno.test("openRing() refuses one node under two addresses", async () => {
   await using ring = await openRing({ ...options, peers });
   assertEquals(ring.plan.nodes.length, 3);
 });
+
+Deno.test("openRing() refuses KV caches that there are not, before it looks for anything", async () => {
+  const refused = (options: object) =>
+    assertRejects(() => openRing({ model: "/nowhere", ...options }), RangeError);
+  const unknown = await refused({ kv: "f64" });
+  assertStringIncludes(unknown.message, 'KV caches as "f64": there are "f32", "f16", "int8"');
+  const without = await refused({ kv: "f16", backend: "ort" });
+  assertStringIncludes(without.message, 'KV caches as f16: backend "ort" has none');
+});

@@ -9,6 +9,7 @@ Deno.test("openRing() and serveNode() name an option of another type than it mus
     [{ model: 5 }, 'Cannot use option "model": it is of type number, and must be a text'],
     [{ peers: [5] }, 'Cannot use option "peers": it is an array, and must be a text or an array'],
     [{ layers: {} }, 'Cannot use option "layers": it is an object, and must be'],
+    [{ threads: "2" }, 'Cannot use option "threads": it is of type string, and must be a number'],
     [{ slots: null }, 'Cannot use option "slots": it is null, and must be a number'],
     [{ onSlot: 1 }, 'Cannot use option "onSlot": it is of type number, and must be a function'],
     [{ signal: 1 }, 'Cannot use option "signal": it is of type number, and must be an AbortSignal'],

@@ -1,11 +1,12 @@
 /** What a ring's options come to once its model and its peers are known. */
-import { RESIDENT_SHARE, RUNTIME_BYTES } from "../wasm/ort/memory.ts";
+import { nodeBytes, residentBytes } from "../wasm/stage_memory.ts";
+import type { Backend } from "../wasm/stage.ts";
 import { MAX_FRAME_ROWS } from "../engine/ring/message.ts";
-import type { BlockEntry, Manifest } from "../engine/model/types.ts";
+import type { Manifest } from "../engine/model/types.ts";
 import { parseLayers } from "../engine/plan/parse_layers.ts";
 import { type Plan, planFromCounts } from "../engine/plan/plan.ts";
 import { splitLayers } from "../engine/plan/split.ts";
-import { freeMemory } from "./device.ts";
+import { backendOf, freeMemory, plannedThreads } from "./device.ts";
 import { blocksFor } from "./configuration.ts";
 import type { Peer } from "./peer.ts";
 import type { ResolvedNode } from "./ring_options.ts";
@@ -52,15 +53,15 @@ export function slotsOf(wanted: number | undefined, nodes: number): number {
 }
 
 /**
- * Which node holds which layers: as given, else by cores and free memory.
+ * Which node holds which layers: as given, else by backend, threads and free memory.
  * @throws {RangeError} where the counts do not fit the model or the nodes.
  * @throws {MdiError} memory where the nodes together cannot hold it.
  */
 export function planLayers(
   layers: string | readonly number[] | undefined,
   manifest: Manifest,
-  node: ResolvedNode,
-  peers: readonly Peer[],
+  node: Pick<ResolvedNode, "name" | "backend" | "threads" | "memoryBytes">,
+  peers: readonly Pick<Peer, "name" | "device">[],
 ): Plan {
   const names = [node.name, ...peers.map((peer) => peer.name)];
   const { layers: count } = manifest.config;
@@ -71,24 +72,28 @@ export function planLayers(
   const layerBlocks = manifest.blocks.filter(({ name }) => name.startsWith("layer."));
   // A tied head has its weights in another block.
   const head = blocksFor(manifest, null, ["head"]).filter(({ name }) => name !== "shared");
+  const layerBytes = (backend: Backend) =>
+    Math.max(1, ...layerBlocks.map((block) => residentBytes(block, backend)));
   const embed = manifest.blocks.find((block) => block.name === "embed")!.bytes;
   return splitLayers({
     layers: count,
-    layerBytes: Math.max(...layerBlocks.map(residentBytes)),
     // An embedding is a look-up: it takes memory and next to no time.
     embedBytes: 0,
-    headBytes: head.reduce((sum, block) => sum + residentBytes(block), 0),
-    nodeBytes: RUNTIME_BYTES,
+    headBytes: head.reduce((sum, block) => sum + residentBytes(block, node.backend), 0),
     nodes: [
       {
         name: node.name,
-        cores: navigator.hardwareConcurrency,
+        cores: plannedThreads(node),
         memoryFreeBytes: Math.max(0, freeMemory(node.memoryBytes) - embed),
+        layerBytes: layerBytes(node.backend),
+        nodeBytes: nodeBytes(node.backend),
       },
-      ...peers.map((peer) => ({
-        name: peer.name,
-        cores: peer.device.cores || 1,
-        memoryFreeBytes: Number(peer.device.memoryFreeBytes),
+      ...peers.map(({ name, device }) => ({
+        name,
+        cores: device.threads || 1,
+        memoryFreeBytes: Number(device.memoryFreeBytes),
+        layerBytes: layerBytes(backendOf(device)),
+        nodeBytes: nodeBytes(backendOf(device)),
       })),
     ],
   });
@@ -100,9 +105,4 @@ export function planText(plan: Plan): string {
     `${name}: ${layers ? `layers ${layers[0]}-${layers[1]}` : "no layers"}`
   )
     .join(", ");
-}
-
-/** Bytes that a block takes once ONNX Runtime has it: weights as f32, and what they need beside. */
-function residentBytes(block: BlockEntry): number {
-  return Math.max(1, RESIDENT_SHARE * 4 * block.parameters);
 }

@@ -10,7 +10,9 @@ import type { ChatMessage } from "../engine/text/chat_template.ts";
 import type { Tokenizer } from "../engine/text/tokenizer.ts";
 import { type Chat, RingChat } from "./chat.ts";
 import { type NodeSummary, RunCounter, type Summary } from "./summary.ts";
+import { kvFromWire } from "./kv_type.ts";
 import type { Peer } from "./peer.ts";
+import { plainText } from "./plain_text.ts";
 import type { Wiring } from "./wiring.ts";
 
 /** A plain text, a chat under the model's template, or token ids as they are. */
@@ -203,6 +205,7 @@ export class OpenRing implements Ring {
       role: "starter",
       layers: plan.nodes[0]!.layers,
       backend: stage.info.backend,
+      backendReason: stage.info.backendReason,
       threads: stage.info.threads,
       busyFraction: Math.min(1, compute / per.ms),
       computeMsPerToken: compute / per.tokens,
@@ -211,6 +214,7 @@ export class OpenRing implements Ring {
       roundTripMs: NaN,
       bytesSentPerToken: (wiring?.bytesSent ?? 0) / per.tokens,
       weightBytes: stage.info.weightBytes,
+      kv: stage.info.kv,
       kvBytes: this.#parts.kvPeakTokens() * stage.info.kvBytesPerToken,
       rssBytes: Deno.memoryUsage().rss,
       weightBytesReceived: 0,
@@ -230,6 +234,7 @@ export class OpenRing implements Ring {
         role: "secondary",
         layers: plan.nodes[i + 1]!.layers,
         backend: ready.backend,
+        backendReason: plainText(ready.backendReason) || null,
         threads: ready.threads,
         busyFraction: Math.min(1, stat.computeMs / per.ms),
         computeMsPerToken: stat.computeMs / per.tokens,
@@ -238,6 +243,7 @@ export class OpenRing implements Ring {
         roundTripMs: peers[i]!.rttMs,
         bytesSentPerToken: Number(stat.bytesSent) / per.tokens,
         weightBytes: Number(ready.weightBytes),
+        kv: kvFromWire(ready.kv)!,
         kvBytes: Number(stat.kvPeakBytes),
         rssBytes: Number(stat.rssBytes),
         weightBytesReceived: Number(ready.weightBytesReceived),

@@ -1,6 +1,8 @@
 /** What a ring is made from: optional at the edge, resolved inside. */
 import { hostname } from "node:os";
 import { MdiError } from "../wasm/error.ts";
+import { type Backend, MAX_THREADS } from "../wasm/stage.ts";
+import { defaultThreads } from "../wasm/threads.ts";
 import { defaultHome } from "../engine/store/layout.ts";
 import { type Address, DEFAULT_PORT, parseListen, parsePeers, requireDistinct } from "./address.ts";
 import { MAX_NODES } from "./configuration.ts";
@@ -49,11 +51,18 @@ export interface NodeOptions {
   /** Bytes of memory that this process may use; what is free where absent. */
   memoryBytes?: number;
   /**
-   * What computes.
+   * What computes: mdi's own kernels ("simd"), ONNX Runtime ("ort"), or the former where they can run the
+   * model and else the latter ("auto").
    *
    * @default {"auto"}
    */
-  backend?: "auto" | "ort";
+  backend?: "auto" | "simd" | "ort";
+  /**
+   * Threads that compute, 1 to 64; ONNX Runtime has one, whatever is said.
+   *
+   * @default {the physical cores, or, where the system does not tell, the processors}
+   */
+  threads?: number;
   /** Told what takes time and what a person should know. */
   onEvent?: (event: RingEvent) => void;
   /** Ends the start and the node. */
@@ -70,7 +79,8 @@ export interface ResolvedNode {
   home: string;
   storeLimitBytes: number | null;
   memoryBytes: number | null;
-  backend: string;
+  backend: Backend;
+  threads: number;
   onEvent: (event: RingEvent) => void;
 }
 
@@ -88,12 +98,19 @@ export async function resolveNode(options: NodeOptions): Promise<ResolvedNode> {
     home: "path",
     storeLimitBytes: "number",
     memoryBytes: "number",
+    threads: "number",
     onEvent: "function",
   });
   const { backend = "auto", memoryBytes = null, storeLimitBytes = null } = options;
-  if (backend !== "auto" && backend !== "ort") {
+  if (backend !== "auto" && backend !== "simd" && backend !== "ort") {
     throw new RangeError(
-      `Cannot compute with backend "${String(backend)}": there are "auto" and "ort"`,
+      `Cannot compute with backend "${String(backend)}": there are "auto", "simd" and "ort"`,
+    );
+  }
+  const threads = options.threads ?? (backend === "ort" ? 1 : defaultThreads());
+  if (!Number.isInteger(threads) || threads < 1 || threads > MAX_THREADS) {
+    throw new RangeError(
+      `Cannot compute with ${threads} threads: give a whole number from 1 to ${MAX_THREADS}`,
     );
   }
   if (memoryBytes !== null && !(memoryBytes >= 2 ** 26)) {
@@ -116,7 +133,8 @@ export async function resolveNode(options: NodeOptions): Promise<ResolvedNode> {
     home,
     storeLimitBytes,
     memoryBytes,
-    backend: "ort",
+    backend,
+    threads,
     onEvent: options.onEvent ?? (() => {}),
   };
 }

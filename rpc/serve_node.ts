@@ -44,11 +44,12 @@ async function startNode(options: ServeNodeOptions): Promise<MdiNode> {
   const control = new ControlService({
     name: node.name,
     store,
-    describe: () => describeDevice(node.home, { threads: 1, memoryBytes: node.memoryBytes }),
+    describe: () => describeDevice(node.home, node),
     serve: {
       store,
       identity: node.identity,
       backend: node.backend,
+      threads: node.threads,
       memoryBytes: node.memoryBytes,
     },
     log,

@@ -1,4 +1,5 @@
 /** The figures of a run, per ring and per node. */
+import type { KvType } from "../wasm/stage.ts";
 
 /** One node in a {@linkcode Summary}. Per-token figures are per generated token. */
 export interface NodeSummary {
@@ -8,8 +9,10 @@ export interface NodeSummary {
   role: "starter" | "secondary";
   /** First and last layer, inclusive and counted from 0; null where it holds none. */
   layers: readonly [number, number] | null;
-  /** What computed: "ort". */
+  /** What computed: "simd" or "ort". */
   backend: string;
+  /** Why that is not "simd", as a clause; null where it is, or where nothing else was to be. */
+  backendReason: string | null;
   /** Threads that computed. */
   threads: number;
   /** Compute time over the run's seconds. */
@@ -26,6 +29,8 @@ export interface NodeSummary {
   bytesSentPerToken: number;
   /** Resident, in the form computed with. */
   weightBytes: number;
+  /** Type of the KV caches. */
+  kv: KvType;
   /** KV caches at their largest. */
   kvBytes: number;
   /** Resident memory of the process, when the summary was made. */

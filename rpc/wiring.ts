@@ -6,6 +6,7 @@
  */
 import { create } from "@bufbuild/protobuf";
 import { MdiError } from "../wasm/error.ts";
+import type { KvType } from "../wasm/stage.ts";
 import type { Manifest } from "../engine/model/types.ts";
 import type { Plan } from "../engine/plan/plan.ts";
 import type { RingPort } from "../engine/ring/driver.ts";
@@ -19,6 +20,7 @@ import {
   type Stats,
 } from "./gen/mdi/v1/control_pb.ts";
 import type { RingIdentity } from "./identity.ts";
+import { kvFromWire, kvToWire } from "./kv_type.ts";
 import type { LinkReceiver, LinkSender } from "./link.ts";
 import { connectLink } from "./link_connect.ts";
 import type { Peer } from "./peer.ts";
@@ -43,6 +45,7 @@ export interface WiringOptions {
   advertise: Address | undefined;
   wire: "f32" | "f16";
   context: number;
+  kv: KvType;
   signal: AbortSignal;
   onEvent: (event: RingEvent) => void;
 }
@@ -120,6 +123,12 @@ export class Wiring implements LinkTarget, AsyncDisposable {
       );
     })));
     this.ready.forEach((ready, i) => {
+      if (kvFromWire(ready.kv) === undefined) {
+        throw new MdiError(
+          "protocol",
+          `Cannot use ${peers[i]!.name}: it has KV caches of type number ${ready.kv}`,
+        );
+      }
       for (const message of ready.notes) {
         this.#options.onEvent({ type: "note", node: peers[i]!.name, message });
       }
@@ -169,7 +178,7 @@ export class Wiring implements LinkTarget, AsyncDisposable {
   }
 
   #configuration(index: number, addresses: readonly string[]) {
-    const { manifest, plan, peers, wire, context } = this.#options;
+    const { manifest, plan, peers, wire, context, kv } = this.#options;
     const [firstLayer, lastLayer] = plan.nodes[index]!.layers!;
     return create(ConfigureSchema, {
       epoch: this.epoch,
@@ -186,6 +195,7 @@ export class Wiring implements LinkTarget, AsyncDisposable {
       ],
       wire: wire === "f16" ? Configure_Dtype.F16 : Configure_Dtype.F32,
       context,
+      kv: kvToWire(kv),
     });
   }
 

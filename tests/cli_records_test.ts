@@ -27,11 +27,13 @@ const NODE: Shape = {
   layers: (value) =>
     value === null || isArrayOf(isCount)(value) && (value as number[]).length === 2,
   backend: (value) => value === "ort",
+  backend_reason: (value) => value === null || isName(value),
   threads: (value) => value === 1,
   busy_fraction: isShare,
   compute_ms_per_token: isAmount,
   bytes_sent_per_token: isAmount,
   weight_bytes: isCount,
+  kv: (value) => value === "f32",
   kv_bytes: isCount,
   rss_bytes: isCount,
   weight_bytes_received: isCount,

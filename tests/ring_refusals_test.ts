@@ -3,7 +3,7 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createClient } from "@connectrpc/connect";
-import { serveNode } from "../mod.ts";
+import { serveNode, type ServeNodeOptions } from "../mod.ts";
 import { formatAddress } from "../rpc/address.ts";
 import { fromConnectError } from "../rpc/error.ts";
 import { Control } from "../rpc/gen/mdi/v1/control_pb.ts";
@@ -23,14 +23,14 @@ Deno.test("mdi --starter says why there can be no ring", async (t) => {
   const directory = await Deno.makeTempDir();
   stack.defer(() => Deno.remove(directory, { recursive: true }));
   const [ours, theirs] = [newToken(), newToken()];
-  const node = async (name: string, token?: string) => {
+  const node = async (name: string, options: ServeNodeOptions = {}) => {
     const home = join(directory, name);
-    const listen = "127.0.0.1:0";
-    return stack.use(await serveNode({ home, listen, ...(token && { token }) })).address;
+    return stack.use(await serveNode({ home, listen: "127.0.0.1:0", ...options })).address;
   };
   const plain = await Promise.all(["a", "b", "c"].map((name) => node(name)));
   const [a, b] = plain as [string, string];
-  const closed = await node("with a token", ours);
+  const closed = await node("with a token", { token: ours });
+  const ort = await node("with ONNX Runtime alone", { backend: "ort" });
   const future = await futureNode(stack);
   const unused = unusedPort();
 
@@ -65,6 +65,13 @@ Deno.test("mdi --starter says why there can be no ring", async (t) => {
       4,
       "peer_unreachable",
       new RegExp(`127\\.0\\.0\\.1:${unused}: the connection is refused`),
+    ],
+    [
+      "KV caches that a node's backend has not",
+      ["--peers", ort, "--kv", "int8"],
+      3,
+      "model_unsupported",
+      /KV caches as int8/,
     ],
     ["itself", ["--peers", "localhost:9470", "--listen", "localhost:9470"], 2, "usage", /itself/],
     ["a peer twice", ["--peers", `${a},${b},${a}`], 2, "usage", /twice/],

@@ -1,6 +1,7 @@
 /** What every stage does, whatever computes it: run by the tests of each backend. */
 import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
 import { generator, TINY, TinyFiles } from "./_tiny_blocks.ts";
+import { tinyDecoder } from "./_tiny_decoder.ts";
 import { MdiError } from "./error.ts";
 import type { Segment, Stage, StageSpec } from "./stage.ts";
 
@@ -15,7 +16,7 @@ export function stageContract(name: string, load: (spec: StageSpec) => Promise<S
     fn: (stage: Stage) => Promise<void>,
   ) =>
     Deno.test(`${name} stage ${what}`, async () => {
-      await using files = await TinyFiles.write();
+      await using files = await TinyFiles.write(tinyDecoder());
       await using stage = await load(files.spec(range));
       await fn(stage);
     });

@@ -29,7 +29,7 @@ export interface TinyBlock {
 }
 
 /** Collects a graph and its data section. */
-class Builder {
+export class Builder {
   readonly nodes: NodeInit[] = [];
   readonly inputs: ValueInit[] = [];
   readonly outputs: ValueInit[] = [];
@@ -41,10 +41,18 @@ class Builder {
     opType: string,
     input: string[],
     output: string[],
-    options: { domain?: string; ints?: Record<string, number>; type?: string } = {},
+    options: {
+      domain?: string;
+      ints?: Record<string, number>;
+      floats?: Record<string, number>;
+      type?: string;
+    } = {},
   ): void {
-    const { domain = "", ints = {}, type } = options;
-    const attribute = Object.entries(ints).map(([name, i]) => ({ name, type: 2, i: BigInt(i) }));
+    const { domain = "", ints = {}, floats = {}, type } = options;
+    const attribute = [
+      ...Object.entries(ints).map(([name, i]) => ({ name, type: 2, i: BigInt(i) })),
+      ...Object.entries(floats).map(([name, f]) => ({ name, type: 1, f })),
+    ];
     this.nodes.push({
       opType,
       domain,
@@ -287,7 +295,7 @@ export class TinyFiles implements AsyncDisposable {
     for (const block of blocks) {
       const path = join(directory, block.name);
       await Deno.writeFile(path, blockBytes(block));
-      files.push({ name: block.name, path });
+      files.push({ name: block.name, path, hash: null });
     }
     return new TinyFiles(directory, files);
   }
@@ -302,6 +310,9 @@ export class TinyFiles implements AsyncDisposable {
       dModel: TINY.dModel,
       vocab: TINY.vocab,
       memoryBytes,
+      threads: 1,
+      kv: "f32",
+      packed: null,
     };
   }
 

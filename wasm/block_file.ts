@@ -20,7 +20,7 @@ export class OpenBlocks implements Disposable {
   #files = new Map<string, OpenFile>();
 
   /** Opens every file and reads its graph. */
-  static async open(files: readonly BlockFile[]): Promise<OpenBlocks> {
+  static async open(files: readonly Pick<BlockFile, "name" | "path">[]): Promise<OpenBlocks> {
     using blocks = new DisposableStack();
     const out = blocks.adopt(new OpenBlocks(), (it) => it[Symbol.dispose]());
     for (const { name, path } of files) await out.#add(name, path);

@@ -1,7 +1,17 @@
 /**
  * The seam between the ring and the compute: a stage is a contiguous range of blocks loaded on a node.
- * Implementations: `wasm/ort/` (ONNX Runtime's WASM build); all run behind `wasm/worker.ts`.
+ * Implementations: `wasm/simd/` (mdi's own kernels) and `wasm/ort/` (ONNX Runtime's WASM build), which
+ * `wasm/load_stage.ts` chooses from; all run behind `wasm/worker.ts`.
  */
+
+/** What a node is told to compute with: "auto" takes "simd" where it can run the blocks, else "ort". */
+export type Backend = "auto" | "simd" | "ort";
+
+/** Type of the values of a KV cache; "int8" has an f32 scale for each position and head beside them. */
+export type KvType = "f32" | "f16" | "int8";
+
+/** Threads that a stage may be told to compute with, at most. */
+export const MAX_THREADS = 64;
 
 /** Which of a model's blocks a stage holds. */
 export interface StageRange {
@@ -19,6 +29,8 @@ export interface BlockFile {
   name: string;
   /** Where its bytes lie. */
   path: string;
+  /** The sha256 of its bytes in lower-case hex; null where it is in no store. */
+  hash: string | null;
 }
 
 /** What a stage is loaded from. All of it arrives from the manifest; a node has no model config. */
@@ -35,18 +47,31 @@ export interface StageSpec {
   vocab: number;
   /** Bytes that the process may use for weights, expanded or not; null for no limit of its own. */
   memoryBytes: number | null;
+  /** Threads to compute with, 1 to {@linkcode MAX_THREADS}; `ort` has one whatever it is told. */
+  threads: number;
+  /** Type of the KV caches; `ort` has them as the model's graph does, which only "f32" asks for. */
+  kv: KvType;
+  /**
+   * Directory where repacked blocks and verdicts on backends are kept; null for nowhere. The name of each
+   * file in it begins with the hash of the block that it goes with, and so goes with it.
+   */
+  packed: string | null;
 }
 
 /** What a loaded stage tells about itself. */
 export interface StageInfo {
   /** "ort" or "simd". */
   backend: string;
+  /** Why "auto" did not take "simd", as a clause; null where it did, or had no choice. */
+  backendReason: string | null;
   /** Threads it computes with. */
   threads: number;
   /** Bytes of weights resident, in the form computed with. */
   weightBytes: number;
   /** Bytes of KV cache that one token of one sample takes over all layers of the stage. */
   kvBytesPerToken: number;
+  /** Type of the KV caches. */
+  kv: KvType;
   /** What a person should know: an expansion, a slow path. One sentence each. */
   notes: string[];
 }

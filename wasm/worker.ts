@@ -4,7 +4,8 @@
  */
 /// <reference lib="deno.worker" />
 import { MdiError, messageOf } from "./error.ts";
-import type { Stage, StageSpec } from "./stage.ts";
+import { loadStage } from "./load_stage.ts";
+import type { Stage } from "./stage.ts";
 import type { WorkerReply, WorkerRequest } from "./worker_protocol.ts";
 
 const scope = self as unknown as DedicatedWorkerGlobalScope;
@@ -25,7 +26,7 @@ async function execute(request: WorkerRequest): Promise<void> {
   }
   try {
     if (request.op === "load") {
-      stage = await load(request.backend, request.spec);
+      stage = await loadStage(request.backend, request.spec);
       reply({ id: request.id, ok: true, info: stage.info });
       return;
     }
@@ -43,18 +44,6 @@ async function execute(request: WorkerRequest): Promise<void> {
       details: error instanceof MdiError ? error.details : {},
     });
   }
-}
-
-/** Loads the backend's own code only when it is wanted: ONNX Runtime's module alone is 14 MB. */
-async function load(backend: string, spec: StageSpec): Promise<Stage> {
-  if (backend !== "ort") {
-    throw new MdiError(
-      "model_unsupported",
-      `Cannot load backend "${backend}": there is only "ort"`,
-    );
-  }
-  const { loadOrtStage } = await import("./ort/stage.ts");
-  return await loadOrtStage(spec);
 }
 
 function reply(message: WorkerReply): void {

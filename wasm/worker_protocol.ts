@@ -1,9 +1,9 @@
 /** What the socket thread and the compute thread say to each other. */
-import type { Batch, StageInfo, StageSpec } from "./stage.ts";
+import type { Backend, Batch, StageInfo, StageSpec } from "./stage.ts";
 
 /** A request; those without an id are not answered. */
 export type WorkerRequest =
-  | { op: "load"; id: number; backend: string; spec: StageSpec }
+  | { op: "load"; id: number; backend: Backend; spec: StageSpec }
   | { op: "forward"; id: number; batch: Batch }
   | { op: "logits"; id: number; hidden: Float32Array; out: Float32Array<SharedArrayBuffer> }
   | { op: "open"; sample: number; capacity: number }

@@ -1,6 +1,6 @@
 /** A stage that computes in a worker of its own: the form in which a node uses every stage. */
 import { MdiError, type MdiErrorCode } from "./error.ts";
-import type { Batch, Stage, StageInfo, StageSpec } from "./stage.ts";
+import type { Backend, Batch, Stage, StageInfo, StageSpec } from "./stage.ts";
 import type { WorkerReply, WorkerRequest } from "./worker_protocol.ts";
 
 /** What {@linkcode loadWorkerStage} may be given. */
@@ -12,11 +12,11 @@ export interface WorkerStageOptions {
 type Waiting = { resolve(reply: WorkerReply & { ok: true }): void; reject(error: Error): void };
 
 /**
- * Starts a worker and loads a stage in it.
+ * Starts a worker and loads a stage in it, as {@linkcode loadStage} of `load_stage.ts` says.
  * @throws {MdiError} what the backend says of the blocks, or internal where the worker dies.
  */
 export async function loadWorkerStage(
-  backend: string,
+  backend: Backend,
   spec: StageSpec,
   options: WorkerStageOptions = {},
 ): Promise<Stage> {

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { TINY, tinyBlocks, TinyFiles } from "./_tiny_blocks.ts";
 import { MdiError } from "./error.ts";
+import type { Backend } from "./stage.ts";
 import { loadWorkerStage } from "./worker_stage.ts";
 
 const LAYERS = { embed: false, layers: [0, TINY.layers - 1], head: false } as const;
@@ -12,7 +13,7 @@ const row = (sample: number) => ({
 Deno.test("loadWorkerStage() rejects with what the backend says", async () => {
   await using files = await TinyFiles.write();
   const unknown = await assertRejects(
-    () => loadWorkerStage("abacus", files.spec()),
+    () => loadWorkerStage("abacus" as Backend, files.spec()),
     MdiError,
     'backend "abacus"',
   );

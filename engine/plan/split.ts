@@ -10,14 +10,20 @@ export interface SplitNode {
   cores: number;
   /** Bytes that it has free for weights and KV caches. */
   memoryFreeBytes: number;
+  /** Bytes of the largest layer's weights, as this node holds them. */
+  layerBytes: number;
+  /**
+   * Bytes that this node takes beside weights.
+   *
+   * @default {0}
+   */
+  nodeBytes?: number;
 }
 
 /** What is to be split over which ring. */
 export interface SplitInput {
   /** Layers of the model. */
   layers: number;
-  /** Bytes of the largest layer's weights, as resident. */
-  layerBytes: number;
   /** Bytes of embed, which the starter holds; 0 where head's block holds them too. */
   embedBytes: number;
   /** Bytes of head, which the starter holds. */
@@ -28,12 +34,6 @@ export interface SplitInput {
    * @default {0}
    */
   kvBytesPerLayer?: number;
-  /**
-   * Bytes that every node takes beside weights.
-   *
-   * @default {0}
-   */
-  nodeBytes?: number;
   /** In the order of the ring; the first is the starter. At least one. */
   nodes: readonly SplitNode[];
 }
@@ -43,8 +43,8 @@ export interface SplitInput {
  * possible: at decode, time goes with the bytes read. Embed and head weigh on the starter, which may
  * so be left without layers; every secondary has at least one.
  *
- * Layer by layer, the next goes to the node that would have the fewest bytes per core with it. As
- * layers are alike, that greedy order is exact. A tie goes to the first secondary and last to the
+ * Layer by layer, the next goes to the node that would have the fewest bytes per core with it. As the
+ * layers of a node are alike, that greedy order is exact. A tie goes to the first secondary and last to the
  * starter, who samples besides.
  *
  * @throws {RangeError} where there are more nodes than layers, or an input is no such number.
@@ -52,29 +52,23 @@ export interface SplitInput {
  */
 export function splitLayers(input: SplitInput): Plan {
   check(input);
-  const { layers, layerBytes, embedBytes, headBytes, nodes } = input;
-  const { nodeBytes = 0 } = input;
+  const { layers, embedBytes, headBytes, nodes } = input;
   const fixed = nodes.map((_, i) => i === 0 ? embedBytes + headBytes : 0);
-  const perLayer = layerBytes + (input.kvBytesPerLayer ?? 0);
+  const perLayer = nodes.map(({ layerBytes }) => layerBytes + (input.kvBytesPerLayer ?? 0));
+  const taken = nodes.map(({ nodeBytes = 0 }, i) => fixed[i]! + nodeBytes);
   const room = nodes.map((node, i) =>
-    Math.floor((node.memoryFreeBytes - nodeBytes - fixed[i]!) / perLayer)
+    Math.floor((node.memoryFreeBytes - taken[i]!) / perLayer[i]!)
   );
   const counts = nodes.map((_, i) => i === 0 ? 0 : 1);
   const fits = counts.every((count, i) => room[i]! >= count);
-  if (!fits || sum(room) < layers) {
-    throw tooBig(
-      input,
-      fixed.map((bytes) => bytes + nodeBytes),
-      perLayer,
-      room,
-    );
-  }
+  if (!fits || sum(room) < layers) throw tooBig(input, taken, perLayer, room);
   for (let placed = sum(counts); placed < layers; placed++) {
     let best = -1;
     let bestLoad = Infinity;
     for (let turn = 1; turn <= nodes.length; turn++) {
       const i = turn % nodes.length;
-      const load = (fixed[i]! + (counts[i]! + 1) * layerBytes) / nodes[i]!.cores;
+      const { layerBytes, cores } = nodes[i]!;
+      const load = (fixed[i]! + (counts[i]! + 1) * layerBytes) / cores;
       if (counts[i]! < room[i]! && load < bestLoad) {
         best = i;
         bestLoad = load;
@@ -95,14 +89,14 @@ function check(input: SplitInput): void {
   };
   number("nodes", nodes.length, 1);
   number("layers", layers, 1);
-  number("layerBytes", input.layerBytes, 1);
   number("embedBytes", input.embedBytes, 0);
   number("headBytes", input.headBytes, 0);
-  number("nodeBytes", input.nodeBytes ?? 0, 0);
   number("kvBytesPerLayer", input.kvBytesPerLayer ?? 0, 0);
   for (const node of nodes) {
     number(`cores of ${node.name}`, node.cores, 1);
     number(`memoryFreeBytes of ${node.name}`, node.memoryFreeBytes, 0);
+    number(`layerBytes of ${node.name}`, node.layerBytes, 1);
+    number(`nodeBytes of ${node.name}`, node.nodeBytes ?? 0, 0);
   }
   if (nodes.length > layers) {
     throw new RangeError(
@@ -115,22 +109,24 @@ function check(input: SplitInput): void {
 /** Says what is missing where. */
 function tooBig(
   { layers, nodes }: SplitInput,
-  fixed: number[],
-  perLayer: number,
+  taken: number[],
+  perLayer: number[],
   room: number[],
 ): MdiError {
   const short = nodes.flatMap((node, i) => {
-    const least = fixed[i]! + (i === 0 ? 0 : perLayer);
+    const least = taken[i]! + (i === 0 ? 0 : perLayer[i]!);
     const missing = least - node.memoryFreeBytes;
     const what = i === 0 ? "embed and head" : "one layer";
     return missing > 0 ? [`${node.name} lacks ${megabytes(missing)} for ${what}`] : [];
   });
   const held = sum(room.map((count) => Math.max(0, count)));
   const each = nodes.map((node, i) => `${node.name} ${Math.max(0, room[i]!)}`).join(", ");
-  const missingBytes = Math.max(0, layers - held) * perLayer;
+  // On the node that takes least for one.
+  const layer = Math.min(...perLayer);
+  const missingBytes = Math.max(0, layers - held) * layer;
   if (missingBytes > 0) {
     short.push(
-      `${layers} layers take ${megabytes(layers * perLayer)} and there is room for ${held} ` +
+      `${layers} layers take ${megabytes(layers * layer)} and there is room for ${held} ` +
         `(${each}), so ${megabytes(missingBytes)} are missing`,
     );
   }

@@ -6,10 +6,17 @@ import { type SplitInput, splitLayers } from "./split.ts";
 const SEED = { seed: 7, numRuns: 2000 };
 
 /** SmolLM2-135M-Instruct as Q4_1 with a tied Q8_0 embedding. */
-const SMOLLM2 = { layers: 30, layerBytes: 2_212_000, embedBytes: 0, headBytes: 30_081_024 };
+const SMOLLM2 = { layers: 30, embedBytes: 0, headBytes: 30_081_024 };
+const LAYER_BYTES = 2_212_000;
 
 function ring(...cores: number[]) {
-  return cores.map((count, i) => ({ name: `n${i}`, cores: count, memoryFreeBytes: 1e9 }));
+  const layerBytes = LAYER_BYTES;
+  return cores.map((count, i) => ({
+    name: `n${i}`,
+    cores: count,
+    memoryFreeBytes: 1e9,
+    layerBytes,
+  }));
 }
 
 function counts(input: SplitInput): number[] {
@@ -20,16 +27,18 @@ function counts(input: SplitInput): number[] {
 function worst(input: SplitInput, split: readonly number[]): number {
   return Math.max(...split.map((count, i) => {
     const fixed = i === 0 ? input.embedBytes + input.headBytes : 0;
-    return (fixed + count * input.layerBytes) / input.nodes[i]!.cores;
+    const { layerBytes, cores } = input.nodes[i]!;
+    return (fixed + count * layerBytes) / cores;
   }));
 }
 
 function fitsMemory(input: SplitInput, split: readonly number[]): boolean {
-  const perLayer = input.layerBytes + (input.kvBytesPerLayer ?? 0);
-  return split.every((count, i) =>
-    (i === 0 ? input.embedBytes + input.headBytes : 0) + count * perLayer <=
-      input.nodes[i]!.memoryFreeBytes
-  );
+  return split.every((count, i) => {
+    const { layerBytes, nodeBytes = 0, memoryFreeBytes } = input.nodes[i]!;
+    const perLayer = layerBytes + (input.kvBytesPerLayer ?? 0);
+    const fixed = i === 0 ? input.embedBytes + input.headBytes : 0;
+    return nodeBytes + fixed + count * perLayer <= memoryFreeBytes;
+  });
 }
 
 /** All ways to give at least one layer to each secondary. */
@@ -49,7 +58,6 @@ function* allSplits(layers: number, nodes: number): Generator<number[]> {
 
 const inputs: fc.Arbitrary<SplitInput> = fc.record({
   layers: fc.integer({ min: 1, max: 12 }),
-  layerBytes: fc.integer({ min: 1, max: 40 }),
   embedBytes: fc.integer({ min: 0, max: 200 }),
   headBytes: fc.integer({ min: 0, max: 200 }),
   kvBytesPerLayer: fc.integer({ min: 0, max: 10 }),
@@ -58,6 +66,8 @@ const inputs: fc.Arbitrary<SplitInput> = fc.record({
       name: fc.string({ minLength: 1, maxLength: 3 }),
       cores: fc.integer({ min: 1, max: 8 }),
       memoryFreeBytes: fc.integer({ min: 0, max: 700 }),
+      layerBytes: fc.integer({ min: 1, max: 40 }),
+      nodeBytes: fc.integer({ min: 0, max: 30 }),
     }),
     { minLength: 1, maxLength: 4 },
   ),
@@ -77,7 +87,7 @@ Deno.test("splitLayers() counts head on the starter", () => {
 
 Deno.test("splitLayers() gives a node no more than its memory holds", () => {
   const nodes = ring(1, 4, 4);
-  nodes[1]!.memoryFreeBytes = 3 * (SMOLLM2.layerBytes + 1_000_000);
+  nodes[1]!.memoryFreeBytes = 3 * (LAYER_BYTES + 1_000_000);
   assertEquals(counts({ ...SMOLLM2, kvBytesPerLayer: 1_000_000, nodes }), [0, 3, 27]);
 });
 
@@ -133,19 +143,27 @@ Deno.test("splitLayers() refuses more nodes than layers", () => {
 
 Deno.test("splitLayers() refuses numbers that are none", () => {
   for (
-    const wrong of [{ layers: NaN }, { layers: 0 }, { layerBytes: 0 }, { headBytes: -1 }, {
-      nodes: [],
-    }, { nodes: [{ name: "a", cores: 0, memoryFreeBytes: 1 }] }]
+    const wrong of [
+      ...[{ layers: NaN }, { layers: 0 }, { headBytes: -1 }, { nodes: [] }],
+      ...[{ cores: 0 }, { layerBytes: 0 }, { nodeBytes: -1 }, { memoryFreeBytes: NaN }]
+        .map((node) => ({ nodes: [{ ...ring(1)[0]!, ...node }] })),
+    ]
   ) {
     assertThrows(() => splitLayers({ ...SMOLLM2, nodes: ring(1), ...wrong }), RangeError);
   }
 });
 
 Deno.test("splitLayers() leaves on every node what it takes beside weights", () => {
-  const nodes = ring(1, 1, 1);
+  const nodes = ring(1, 1, 1).map((node) => ({ ...node, nodeBytes: 120e6 }));
   nodes[1]!.memoryFreeBytes = 125e6;
-  const input = { ...SMOLLM2, nodes, nodeBytes: 120e6 };
+  const input = { ...SMOLLM2, nodes };
   assertEquals(counts(input)[1], 2);
   nodes[1]!.memoryFreeBytes = 120e6;
   assertThrows(() => splitLayers(input), MdiError, "n1 lacks 3 MB for one layer");
+});
+
+Deno.test("splitLayers() counts a layer on each node as that node holds it", () => {
+  const nodes = ring(1, 1, 1);
+  nodes[2]!.layerBytes = 6 * LAYER_BYTES;
+  assertEquals(counts({ ...SMOLLM2, nodes }), [7, 20, 3]);
 });

@@ -17,9 +17,11 @@ export const VOCAB = 13;
 export class HashStage implements Stage {
   readonly info: StageInfo = {
     backend: "hash",
+    backendReason: null,
     threads: 1,
     weightBytes: 0,
     kvBytesPerToken: 4,
+    kv: "f32",
     notes: [],
   };
   /** Set, what `forward` waits for before it answers. */

@@ -5,7 +5,7 @@ import { onDisk, removeIfThere } from "./disk.ts";
 import { blockPath, type StoreLayout } from "./layout.ts";
 import { withStoreLock } from "./lock.ts";
 import { importPath, manifestPath } from "./records.ts";
-import { hashesOf, pulledPin, type Usage, usageOf } from "./usage.ts";
+import { blockOf, hashesOf, pulledPin, type Usage, usageOf } from "./usage.ts";
 
 /** What was removed. */
 export interface Removal {
@@ -142,7 +142,7 @@ async function removePulled(layout: StoreLayout, usage: Usage, dir: string): Pro
   return bytes;
 }
 
-/** Removes the blocks that no manifest refers to and no process uses. */
+/** Removes the blocks that no manifest refers to and no process uses, and what was derived from them. */
 async function removeOrphans(layout: StoreLayout, usage: Usage): Promise<number> {
   const needed = new Set(usage.pinned);
   for (const { manifest } of usage.manifests.values()) {
@@ -153,6 +153,12 @@ async function removeOrphans(layout: StoreLayout, usage: Usage): Promise<number>
     if (needed.has(hash)) continue;
     await removeIfThere(blockPath(layout, hash));
     usage.blocks.delete(hash);
+    freed += bytes;
+  }
+  for (const [name, bytes] of usage.packed) {
+    if (usage.blocks.has(blockOf(name))) continue;
+    await removeIfThere(join(layout.packed, name));
+    usage.packed.delete(name);
     freed += bytes;
   }
   return freed;

@@ -75,6 +75,23 @@ Deno.test("removeModel() takes a model's pulled files with it, and the other way
   }
 });
 
+Deno.test("removeModel() removes what was derived from blocks, and it counts in the meantime", async () => {
+  await withStore(async (store) => {
+    const { manifest } = await putModel(store, "a", [1, 2, 3]);
+    const kept = await putModel(store, "b", [1, 2, 4]);
+    const [shared, , mine] = manifest.blocks.map(({ hash }) => `${hash}.packed`);
+    for (const name of [mine!, shared!, `${"0".repeat(64)}.verdict`, "README"]) {
+      await Deno.writeFile(join(store.layout.packed, name), noise(100, 3));
+    }
+    const before = (await listStore(store.layout)).bytes;
+    const { bytes } = await removeModel(store.layout, "a");
+    const left = await Array.fromAsync(Deno.readDir(store.layout.packed), ({ name }) => name);
+    assertEquals(left.sort(), [shared, "README"].sort());
+    assertEquals((await listStore(store.layout)).bytes, before - bytes);
+    assertEquals(await store.missing(kept.manifest.blocks), []);
+  });
+});
+
 Deno.test("removeModel() refuses a model in use until the pin is gone", async () => {
   await withStore(async (store, dir) => {
     const { id } = await putModel(store, "a", [1, 2, 3]);

@@ -17,6 +17,7 @@ export interface Env {
  *     version              the layout's version
  *     lock                 held while blocks are published, pinned or collected
  *     blocks/ab/abcd…      content-addressed files: blocks and text assets
+ *     packed/abcd…         what is derived from blocks, under names that begin with a block's hash
  *     manifests/<id>.json  a manifest under the sha256 of its JSON; its mtime is its last use
  *     imports/<key>.json   which manifest an unchanged model file was cut into
  *     models/<dir>/        files that `mdi pull` fetched, and pulled.json
@@ -33,6 +34,8 @@ export interface StoreLayout {
   lock: string;
   /** Directory of content-addressed files. */
   blocks: string;
+  /** Directory of what is derived from blocks. */
+  packed: string;
   /** Directory of manifests. */
   manifests: string;
   /** Directory of import records. */
@@ -75,6 +78,7 @@ export function layoutOf(root: string, onNote?: (message: string) => void): Stor
     version: at("version"),
     lock: at("lock"),
     blocks: at("blocks"),
+    packed: at("packed"),
     manifests: at("manifests"),
     imports: at("imports"),
     models: at("models"),

@@ -87,7 +87,8 @@ export async function listStore(layout: StoreLayout): Promise<StoreList> {
       path: layout.root,
       models: [...usage.manifests.keys()].map((id) => storedModel(usage, id, users)).sort(newest),
       pulled: pulled.sort(newest),
-      bytes: sum(usage.blocks.values()) + sum(pulled.map((each) => each.bytes)),
+      bytes: sum(usage.blocks.values()) + sum(usage.packed.values()) +
+        sum(pulled.map((each) => each.bytes)),
       orphanBytes: sum(orphans.map(([, bytes]) => bytes)),
       freeBytes: await freeBytes(layout.root),
     };

@@ -59,8 +59,8 @@ export async function openStore(dir: string, options: StoreOptions = {}): Promis
   }
   const layout = layoutOf(dir, options.onNote);
   await onDisk("open the store", layout.root, async () => {
-    const { blocks, manifests, imports, models, pins, locks, tmp } = layout;
-    for (const each of [blocks, manifests, imports, models, pins, locks, tmp]) {
+    const { blocks, packed, manifests, imports, models, pins, locks, tmp } = layout;
+    for (const each of [blocks, packed, manifests, imports, models, pins, locks, tmp]) {
       await Deno.mkdir(each, { recursive: true, mode: 0o700 });
     }
     if (!(await statOf(layout.version))) {

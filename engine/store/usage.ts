@@ -34,6 +34,8 @@ export interface PulledUsage {
 export interface Usage {
   /** Bytes of each block and text asset, by hash. */
   blocks: Map<string, number>;
+  /** Bytes of each file that is derived from a block, by its name, which begins with the block's hash. */
+  packed: Map<string, number>;
   /** By id. */
   manifests: Map<string, { manifest: Manifest; lastUsed: Date }>;
   /** By import key. */
@@ -73,6 +75,7 @@ export async function usageOf(layout: StoreLayout): Promise<Usage> {
   }
   return {
     blocks: await storedBlocks(layout),
+    packed: await packedFiles(layout),
     manifests,
     imports: await imports(layout),
     pulled,
@@ -92,9 +95,25 @@ export async function storedBlocks(layout: StoreLayout): Promise<Map<string, num
   return blocks;
 }
 
-/** Bytes that blocks and pulled files take. */
+async function packedFiles(layout: StoreLayout): Promise<Map<string, number>> {
+  const files = new Map<string, number>();
+  for (const name of await namesIn(layout.packed)) {
+    if (!isHash(blockOf(name))) continue;
+    files.set(name, await treeBytes(join(layout.packed, name)));
+  }
+  return files;
+}
+
+/** The hash of the block that a file of `packed/` is derived from. */
+export function blockOf(packed: string): string {
+  return packed.slice(0, 64);
+}
+
+/** Bytes that blocks, what is derived from them, and pulled files take. */
 export async function storedBytes(layout: StoreLayout): Promise<number> {
-  return await treeBytes(layout.blocks) + await treeBytes(layout.models);
+  let bytes = 0;
+  for (const each of [layout.blocks, layout.packed, layout.models]) bytes += await treeBytes(each);
+  return bytes;
 }
 
 async function treeBytes(path: string): Promise<number> {

@@ -47,10 +47,13 @@ export class ImportedModel implements AsyncDisposable {
       model: name,
       range,
       blocks: blocksFor(this.manifest, range.layers, ends)
-        .map((block) => ({ name: block.name, path: this.store.path(block.hash) })),
+        .map(({ name, hash }) => ({ name, path: this.store.path(hash), hash })),
       dModel: config.hidden,
       vocab: config.vocab,
       memoryBytes,
+      threads: 1,
+      kv: "f32",
+      packed: null,
     };
   }
 

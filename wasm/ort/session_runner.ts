@@ -32,6 +32,8 @@ export type CachePart = Map<string, OrtTensor>;
 export class SessionRunner implements AsyncDisposable {
   readonly weightBytes: number;
   readonly kvBytesPerToken: number;
+  /** Whether the graph has its caches in f16. */
+  readonly hasHalfCaches: boolean;
   #session: OrtSession;
   #caches: CacheInput[];
   #inputs: Set<string>;
@@ -45,6 +47,7 @@ export class SessionRunner implements AsyncDisposable {
     this.#caches = plan.model.graph!.input.filter((input) => input.name.startsWith("past."))
       .map(cacheInput);
     this.weightBytes = plan.jobs.reduce((sum, job) => sum + job.bytes, 0);
+    this.hasHalfCaches = this.#caches.some((cache) => cache.type === "float16");
     this.kvBytesPerToken = this.#caches.reduce(
       (sum, cache) => sum + cache.kvHeads * cache.headDim * (cache.type === "float16" ? 2 : 4),
       0,

@@ -12,9 +12,10 @@ import { type CachePart, SessionRunner } from "./session_runner.ts";
 
 /**
  * Loads a stage.
+ * @param reason why it is not another backend's; see {@linkcode StageInfo.backendReason}.
  * @throws {MdiError} model_corrupt, model_unsupported, memory
  */
-export async function loadOrtStage(spec: StageSpec): Promise<Stage> {
+export async function loadOrtStage(spec: StageSpec, reason: string | null = null): Promise<Stage> {
   using blocks = await OpenBlocks.open(spec.blocks);
   await using owned = new AsyncDisposableStack();
   const tablePlan = spec.range.embed ? planEmbedTable(blocks, spec.dModel) : undefined;
@@ -29,11 +30,17 @@ export async function loadOrtStage(spec: StageSpec): Promise<Stage> {
   const sum = (values: number[]) => values.reduce((a, b) => a + b, 0);
   const info: StageInfo = {
     backend: "ort",
+    backendReason: reason,
     threads: 1,
     weightBytes: (tablePlan?.bytes ?? 0) + (head?.weightBytes ?? 0) +
       sum(body.map((it) => it.weightBytes)),
     kvBytesPerToken: sum(body.map((it) => it.kvBytesPerToken)),
-    notes: plan.notes,
+    kv: body.some((it) => it.hasHalfCaches) ? "f16" : "f32",
+    notes: [
+      ...(reason === null ? [] : [`ort (ONNX Runtime) computes, because ${reason}`]),
+      ...(reason === null && spec.threads > 1 ? ["one thread computes: ort has no more"] : []),
+      ...plan.notes,
+    ],
   };
   return new OrtStage(info, spec, table, body, head, owned.move());
 }

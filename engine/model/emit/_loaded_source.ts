@@ -45,7 +45,7 @@ export async function writeBlocks(source: Blocks, directory: string): Promise<Bl
     if (bytes !== plan.bytes) {
       throw new Error(`${recipe.name}: ${bytes} bytes, planned ${plan.bytes}`);
     }
-    files.push({ name: recipe.name, path });
+    files.push({ name: recipe.name, path, hash: null });
   }
   return files;
 }
@@ -70,6 +70,9 @@ export class LoadedSource implements AsyncDisposable {
         dModel: hidden,
         vocab,
         memoryBytes: null,
+        threads: 1,
+        kv: "f32",
+        packed: null,
       });
       return new LoadedSource(stage);
     } finally {

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mdi/v1/control.proto.
  */
 export const file_mdi_v1_control: GenFile = /*@__PURE__*/
-  fileDesc("ChRtZGkvdjEvY29udHJvbC5wcm90bxIGbWRpLnYxIjAKDEhlbGxvUmVxdWVzdBIgCgZjYWxsZXIYASABKAsyEC5tZGkudjEuSWRlbnRpdHkicgoNSGVsbG9SZXNwb25zZRIeCgRub2RlGAEgASgLMhAubWRpLnYxLklkZW50aXR5Eh4KBmRldmljZRgCIAEoCzIOLm1kaS52MS5EZXZpY2USDwoHc2VydmluZxgDIAEoCRIQCghpbnN0YW5jZRgEIAEoCSJVCghJZGVudGl0eRIUCgx3aXJlX3ZlcnNpb24YASABKA0SDwoHdmVyc2lvbhgCIAEoCRIMCgRuYW1lGAMgASgJEhQKDGNhcGFiaWxpdGllcxgEIAMoCSKMAQoGRGV2aWNlEgwKBGFyY2gYASABKAkSCgoCb3MYAiABKAkSDQoFY29yZXMYAyABKA0SFAoMbWVtb3J5X2J5dGVzGAQgASgEEhkKEW1lbW9yeV9mcmVlX2J5dGVzGAUgASgEEhcKD2Rpc2tfZnJlZV9ieXRlcxgGIAEoBBIPCgd0aHJlYWRzGAcgASgNIsoBCgxTZXJ2ZVJlcXVlc3QSHgoFY2xhaW0YASABKAsyDS5tZGkudjEuQ2xhaW1IABImCgljb25maWd1cmUYAiABKAsyES5tZGkudjEuQ29uZmlndXJlSAASHAoEb3BlbhgDIAEoCzIMLm1kaS52MS5PcGVuSAASJQoFc3RhdHMYBCABKAsyFC5tZGkudjEuU3RhdHNSZXF1ZXN0SAASIgoHcmVsZWFzZRgFIAEoCzIPLm1kaS52MS5SZWxlYXNlSABCCQoHbWVzc2FnZSKQAgoNU2VydmVSZXNwb25zZRIiCgd3ZWxjb21lGAEgASgLMg8ubWRpLnYxLldlbGNvbWVIABIkCghwcm9ncmVzcxgCIAEoCzIQLm1kaS52MS5Qcm9ncmVzc0gAEh4KBXJlYWR5GAMgASgLMg0ubWRpLnYxLlJlYWR5SAASIAoGbGlua2VkGAQgASgLMg4ubWRpLnYxLkxpbmtlZEgAEh4KBXN0YXRzGAUgASgLMg0ubWRpLnYxLlN0YXRzSAASIgoHZmFpbHVyZRgGIAEoCzIPLm1kaS52MS5GYWlsdXJlSAASJAoIcmVsZWFzZWQYByABKAsyEC5tZGkudjEuUmVsZWFzZWRIAEIJCgdtZXNzYWdlIhgKBUNsYWltEg8KB3N0YXJ0ZXIYASABKAkiKQoHV2VsY29tZRIeCgZkZXZpY2UYASABKAsyDi5tZGkudjEuRGV2aWNlIvgBCglDb25maWd1cmUSDQoFZXBvY2gYASABKA0SDQoFaW5kZXgYAiABKA0SDQoFbm9kZXMYAyABKA0SEAoIbWFuaWZlc3QYBCABKAkSEwoLZmlyc3RfbGF5ZXIYBSABKA0SEgoKbGFzdF9sYXllchgGIAEoDRIRCglzdWNjZXNzb3IYByABKAkSEQoJcHJvdmlkZXJzGAggAygJEiUKBHdpcmUYCSABKA4yFy5tZGkudjEuQ29uZmlndXJlLkR0eXBlEg8KB2NvbnRleHQYCiABKA0iJQoFRHR5cGUSDQoJRFRZUEVfRjMyEAASDQoJRFRZUEVfRjE2EAEiNQoIUHJvZ3Jlc3MSDAoEd2hhdBgBIAEoCRIMCgRkb25lGAIgASgEEg0KBXRvdGFsGAMgASgEIqUBCgVSZWFkeRIPCgdiYWNrZW5kGAEgASgJEg8KB3RocmVhZHMYAiABKA0SFAoMd2VpZ2h0X2J5dGVzGAMgASgEEhoKEmt2X2J5dGVzX3Blcl90b2tlbhgEIAEoBBIaChJrdl9jYXBhY2l0eV90b2tlbnMYBSABKAQSHQoVd2VpZ2h0X2J5dGVzX3JlY2VpdmVkGAYgASgEEg0KBW5vdGVzGAcgAygJIgYKBE9wZW4iCAoGTGlua2VkIg4KDFN0YXRzUmVxdWVzdCIJCgdSZWxlYXNlIgoKCFJlbGVhc2VkImsKBVN0YXRzEhIKCmNvbXB1dGVfbXMYASABKAESEAoIY29kZWNfbXMYAiABKAESEgoKYnl0ZXNfc2VudBgDIAEoBBIVCg1rdl9wZWFrX2J5dGVzGAQgASgEEhEKCXJzc19ieXRlcxgFIAEoBCIoCgdGYWlsdXJlEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCSIcCgpIYXNSZXF1ZXN0Eg4KBmhhc2hlcxgBIAMoCSIeCgtIYXNSZXNwb25zZRIPCgdwcmVzZW50GAEgAygIIiwKDEZldGNoUmVxdWVzdBIMCgRoYXNoGAEgASgJEg4KBm9mZnNldBgCIAEoBCIdCg1GZXRjaFJlc3BvbnNlEgwKBGRhdGEYASABKAwy4QEKB0NvbnRyb2wSNAoFSGVsbG8SFC5tZGkudjEuSGVsbG9SZXF1ZXN0GhUubWRpLnYxLkhlbGxvUmVzcG9uc2USOAoFU2VydmUSFC5tZGkudjEuU2VydmVSZXF1ZXN0GhUubWRpLnYxLlNlcnZlUmVzcG9uc2UoATABEi4KA0hhcxISLm1kaS52MS5IYXNSZXF1ZXN0GhMubWRpLnYxLkhhc1Jlc3BvbnNlEjYKBUZldGNoEhQubWRpLnYxLkZldGNoUmVxdWVzdBoVLm1kaS52MS5GZXRjaFJlc3BvbnNlMAFiBnByb3RvMw");
+  fileDesc("ChRtZGkvdjEvY29udHJvbC5wcm90bxIGbWRpLnYxIjAKDEhlbGxvUmVxdWVzdBIgCgZjYWxsZXIYASABKAsyEC5tZGkudjEuSWRlbnRpdHkicgoNSGVsbG9SZXNwb25zZRIeCgRub2RlGAEgASgLMhAubWRpLnYxLklkZW50aXR5Eh4KBmRldmljZRgCIAEoCzIOLm1kaS52MS5EZXZpY2USDwoHc2VydmluZxgDIAEoCRIQCghpbnN0YW5jZRgEIAEoCSJVCghJZGVudGl0eRIUCgx3aXJlX3ZlcnNpb24YASABKA0SDwoHdmVyc2lvbhgCIAEoCRIMCgRuYW1lGAMgASgJEhQKDGNhcGFiaWxpdGllcxgEIAMoCSKdAQoGRGV2aWNlEgwKBGFyY2gYASABKAkSCgoCb3MYAiABKAkSDQoFY29yZXMYAyABKA0SFAoMbWVtb3J5X2J5dGVzGAQgASgEEhkKEW1lbW9yeV9mcmVlX2J5dGVzGAUgASgEEhcKD2Rpc2tfZnJlZV9ieXRlcxgGIAEoBBIPCgd0aHJlYWRzGAcgASgNEg8KB2JhY2tlbmQYCCABKAkiygEKDFNlcnZlUmVxdWVzdBIeCgVjbGFpbRgBIAEoCzINLm1kaS52MS5DbGFpbUgAEiYKCWNvbmZpZ3VyZRgCIAEoCzIRLm1kaS52MS5Db25maWd1cmVIABIcCgRvcGVuGAMgASgLMgwubWRpLnYxLk9wZW5IABIlCgVzdGF0cxgEIAEoCzIULm1kaS52MS5TdGF0c1JlcXVlc3RIABIiCgdyZWxlYXNlGAUgASgLMg8ubWRpLnYxLlJlbGVhc2VIAEIJCgdtZXNzYWdlIpACCg1TZXJ2ZVJlc3BvbnNlEiIKB3dlbGNvbWUYASABKAsyDy5tZGkudjEuV2VsY29tZUgAEiQKCHByb2dyZXNzGAIgASgLMhAubWRpLnYxLlByb2dyZXNzSAASHgoFcmVhZHkYAyABKAsyDS5tZGkudjEuUmVhZHlIABIgCgZsaW5rZWQYBCABKAsyDi5tZGkudjEuTGlua2VkSAASHgoFc3RhdHMYBSABKAsyDS5tZGkudjEuU3RhdHNIABIiCgdmYWlsdXJlGAYgASgLMg8ubWRpLnYxLkZhaWx1cmVIABIkCghyZWxlYXNlZBgHIAEoCzIQLm1kaS52MS5SZWxlYXNlZEgAQgkKB21lc3NhZ2UiGAoFQ2xhaW0SDwoHc3RhcnRlchgBIAEoCSIpCgdXZWxjb21lEh4KBmRldmljZRgBIAEoCzIOLm1kaS52MS5EZXZpY2UilAIKCUNvbmZpZ3VyZRINCgVlcG9jaBgBIAEoDRINCgVpbmRleBgCIAEoDRINCgVub2RlcxgDIAEoDRIQCghtYW5pZmVzdBgEIAEoCRITCgtmaXJzdF9sYXllchgFIAEoDRISCgpsYXN0X2xheWVyGAYgASgNEhEKCXN1Y2Nlc3NvchgHIAEoCRIRCglwcm92aWRlcnMYCCADKAkSJQoEd2lyZRgJIAEoDjIXLm1kaS52MS5Db25maWd1cmUuRHR5cGUSDwoHY29udGV4dBgKIAEoDRIaCgJrdhgLIAEoDjIOLm1kaS52MS5LdlR5cGUiJQoFRHR5cGUSDQoJRFRZUEVfRjMyEAASDQoJRFRZUEVfRjE2EAEiNQoIUHJvZ3Jlc3MSDAoEd2hhdBgBIAEoCRIMCgRkb25lGAIgASgEEg0KBXRvdGFsGAMgASgEItkBCgVSZWFkeRIPCgdiYWNrZW5kGAEgASgJEg8KB3RocmVhZHMYAiABKA0SFAoMd2VpZ2h0X2J5dGVzGAMgASgEEhoKEmt2X2J5dGVzX3Blcl90b2tlbhgEIAEoBBIaChJrdl9jYXBhY2l0eV90b2tlbnMYBSABKAQSHQoVd2VpZ2h0X2J5dGVzX3JlY2VpdmVkGAYgASgEEg0KBW5vdGVzGAcgAygJEhYKDmJhY2tlbmRfcmVhc29uGAggASgJEhoKAmt2GAkgASgOMg4ubWRpLnYxLkt2VHlwZSIGCgRPcGVuIggKBkxpbmtlZCIOCgxTdGF0c1JlcXVlc3QiCQoHUmVsZWFzZSIKCghSZWxlYXNlZCJrCgVTdGF0cxISCgpjb21wdXRlX21zGAEgASgBEhAKCGNvZGVjX21zGAIgASgBEhIKCmJ5dGVzX3NlbnQYAyABKAQSFQoNa3ZfcGVha19ieXRlcxgEIAEoBBIRCglyc3NfYnl0ZXMYBSABKAQiKAoHRmFpbHVyZRIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkiHAoKSGFzUmVxdWVzdBIOCgZoYXNoZXMYASADKAkiHgoLSGFzUmVzcG9uc2USDwoHcHJlc2VudBgBIAMoCCIsCgxGZXRjaFJlcXVlc3QSDAoEaGFzaBgBIAEoCRIOCgZvZmZzZXQYAiABKAQiHQoNRmV0Y2hSZXNwb25zZRIMCgRkYXRhGAEgASgMKjwKBkt2VHlwZRIPCgtLVl9UWVBFX0YzMhAAEg8KC0tWX1RZUEVfRjE2EAESEAoMS1ZfVFlQRV9JTlQ4EAIy4QEKB0NvbnRyb2wSNAoFSGVsbG8SFC5tZGkudjEuSGVsbG9SZXF1ZXN0GhUubWRpLnYxLkhlbGxvUmVzcG9uc2USOAoFU2VydmUSFC5tZGkudjEuU2VydmVSZXF1ZXN0GhUubWRpLnYxLlNlcnZlUmVzcG9uc2UoATABEi4KA0hhcxISLm1kaS52MS5IYXNSZXF1ZXN0GhMubWRpLnYxLkhhc1Jlc3BvbnNlEjYKBUZldGNoEhQubWRpLnYxLkZldGNoUmVxdWVzdBoVLm1kaS52MS5GZXRjaFJlc3BvbnNlMAFiBnByb3RvMw");
 
 /**
  * @generated from message mdi.v1.HelloRequest
@@ -142,9 +142,18 @@ export type Device = Message<"mdi.v1.Device"> & {
   diskFreeBytes: bigint;
 
   /**
+   * that it is to compute with
+   *
    * @generated from field: uint32 threads = 7;
    */
   threads: number;
+
+  /**
+   * what it is to compute with: "auto", "simd", "ort"; empty on one that has only "ort"
+   *
+   * @generated from field: string backend = 8;
+   */
+  backend: string;
 };
 
 /**
@@ -369,6 +378,13 @@ export type Configure = Message<"mdi.v1.Configure"> & {
    * @generated from field: uint32 context = 10;
    */
   context: number;
+
+  /**
+   * a node that has not announced one other than f32 is not asked for it
+   *
+   * @generated from field: mdi.v1.KvType kv = 11;
+   */
+  kv: KvType;
 };
 
 /**
@@ -468,6 +484,18 @@ export type Ready = Message<"mdi.v1.Ready"> & {
    * @generated from field: repeated string notes = 7;
    */
   notes: string[];
+
+  /**
+   * why "auto" did not take "simd"; empty where it did, or had no choice
+   *
+   * @generated from field: string backend_reason = 8;
+   */
+  backendReason: string;
+
+  /**
+   * @generated from field: mdi.v1.KvType kv = 9;
+   */
+  kv: KvType;
 };
 
 /**
@@ -681,6 +709,34 @@ export type FetchResponse = Message<"mdi.v1.FetchResponse"> & {
  */
 export const FetchResponseSchema: GenMessage<FetchResponse> = /*@__PURE__*/
   messageDesc(file_mdi_v1_control, 21);
+
+/**
+ * Type of the values of KV caches.
+ *
+ * @generated from enum mdi.v1.KvType
+ */
+export enum KvType {
+  /**
+   * @generated from enum value: KV_TYPE_F32 = 0;
+   */
+  F32 = 0,
+
+  /**
+   * @generated from enum value: KV_TYPE_F16 = 1;
+   */
+  F16 = 1,
+
+  /**
+   * @generated from enum value: KV_TYPE_INT8 = 2;
+   */
+  INT8 = 2,
+}
+
+/**
+ * Describes the enum mdi.v1.KvType.
+ */
+export const KvTypeSchema: GenEnum<KvType> = /*@__PURE__*/
+  enumDesc(file_mdi_v1_control, 0);
 
 /**
  * @generated from service mdi.v1.Control

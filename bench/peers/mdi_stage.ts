@@ -1,0 +1,84 @@
+/** A model as one stage in a worker, the way a node holds it, without a ring. */
+import { importModel } from "../../engine/model/import.ts";
+import { openModel } from "../../engine/model/open.ts";
+import { openStore } from "../../engine/store/store.ts";
+import { blocksFor } from "../../rpc/configuration.ts";
+import type { Backend, Stage } from "../../wasm/stage.ts";
+import { loadWorkerStage } from "../../wasm/worker_stage.ts";
+
+/** Id of the only sample. */
+const SAMPLE = 0;
+
+/** How a model is loaded. */
+export interface MdiOptions {
+  backend: Backend;
+  threads: number;
+  /** Tokens that the cache holds. */
+  context: number;
+}
+
+/** One sample on one stage. */
+export class MdiModel implements AsyncDisposable {
+  readonly #stage: Stage;
+  readonly #dModel: number;
+  readonly #owned: AsyncDisposableStack;
+  #length = 0;
+
+  private constructor(stage: Stage, dModel: number, owned: AsyncDisposableStack) {
+    this.#stage = stage;
+    this.#dModel = dModel;
+    this.#owned = owned;
+  }
+
+  /** Imports a model into a store of its own, which goes when this is disposed, and loads it. */
+  static async load(path: string, options: MdiOptions): Promise<MdiModel> {
+    await using owned = new AsyncDisposableStack();
+    const home = await Deno.makeTempDir({ prefix: "mdi-bench-" });
+    owned.defer(() => Deno.remove(home, { recursive: true }));
+    const store = await openStore(home);
+    const source = owned.use(await openModel(path));
+    const manifest = await importModel(source, store);
+    const { hidden: dModel, layers, vocab } = manifest.config;
+    const range = { embed: true, layers: [0, layers - 1] as const, head: true };
+    const stage = owned.use(
+      await loadWorkerStage(options.backend, {
+        model: manifest.name,
+        range,
+        blocks: blocksFor(manifest, range.layers, ["embed", "head"])
+          .map(({ name, hash }) => ({ name, hash, path: store.path(hash) })),
+        dModel,
+        vocab,
+        memoryBytes: null,
+        threads: options.threads,
+        kv: "f32",
+        packed: null,
+      }),
+    );
+    stage.open(SAMPLE, options.context);
+    return new MdiModel(stage, dModel, owned.move());
+  }
+
+  /** What it computes with, and what the stage says of it. */
+  get description(): string {
+    const { backend, threads, notes } = this.#stage.info;
+    return [`mdi ${backend}, ${threads} thread(s)`, ...notes].join("; ");
+  }
+
+  /** Keeps the first tokens of the cache. */
+  truncate(length: number): void {
+    this.#stage.truncate(SAMPLE, length);
+    this.#length = length;
+  }
+
+  /** Appends tokens. @returns the logits of the last, or of all of them: used again by the next call. */
+  async feed(ids: readonly number[], every = false): Promise<Float32Array> {
+    const segments = [{ sample: SAMPLE, position: this.#length, rows: ids.length }];
+    const hidden = await this.#stage.forward({ segments, ids: Int32Array.from(ids) });
+    this.#length += ids.length;
+    return await this.#stage.logits(every ? hidden : hidden.slice(-this.#dModel));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#owned.disposeAsync();
+  }
+}

@@ -1,0 +1,259 @@
+// gemm() for scales that change in the middle of a block of 32.
+import { dot, splatAt } from "./lanes";
+import { beyond, codeBytes, codesOf, nibble } from "./linear_codes";
+import {
+  addHalf,
+  addScaledHalves,
+  addSuper,
+  groupBytes,
+  halfMask,
+  initialHalf,
+  isSuper,
+  scaleBytes,
+  scaledHalf,
+  store,
+  superBytes,
+  unscaled,
+} from "./linear_scales";
+
+/** Outputs of group g for M rows (a multiple of 4) of K values, xStride and yStride bytes apart. */
+export function gemmHalves<C, S>(
+  w: usize,
+  x: usize,
+  xStride: usize,
+  y: usize,
+  yStride: usize,
+  M: i32,
+  K: i32,
+  g: i32,
+  add: i32,
+  bias: usize,
+  offset: i32,
+): void {
+  const group = w + <usize>g * groupBytes<S>(codeBytes<C>(), K), out = y + (<usize>g << 6);
+  const from = bias ? bias + (<usize>g << 6) : 0;
+  for (let quad: usize = 0; quad < 4; quad += 2) {
+    const rest = from ? from + 16 * quad : 0;
+    for (let r = 0; r < M; r += 4) {
+      tile<C, S>(
+        group,
+        quad,
+        x + <usize>r * xStride,
+        xStride,
+        out + 16 * quad + <usize>r * yStride,
+        yStride,
+        K,
+        add,
+        rest,
+        offset,
+      );
+    }
+  }
+}
+
+/** Eight outputs, from that quad of a group on, for four rows. */
+function tile<C, S>(
+  group: usize,
+  quad: usize,
+  x0: usize,
+  xStride: usize,
+  y: usize,
+  yStride: usize,
+  K: i32,
+  add: i32,
+  bias: usize,
+  offset: i32,
+): void {
+  const m = nibble(), u = beyond<C>(), h = halfMask();
+  const codes = codeBytes<C>(), step = codes + scaleBytes<S>(), end = x0 + <usize>K;
+  const zero = f32x4.splat(0);
+  let a00 = zero, a01 = zero;
+  let a10 = zero, a11 = zero;
+  let a20 = zero, a21 = zero;
+  let a30 = zero, a31 = zero;
+  let b00 = zero, b01 = zero;
+  let b10 = zero, b11 = zero;
+  let b20 = zero, b21 = zero;
+  let b30 = zero, b31 = zero;
+  let x1 = x0 + xStride, x2 = x1 + xStride, x3 = x2 + xStride;
+  let r0 = x0 + <usize>K, r1 = r0 + xStride, r2 = r1 + xStride, r3 = r2 + xStride;
+  let left = 8;
+  let block = group;
+  while (x0 < end) {
+    const wp = block + 16 * quad, scales = block + codes;
+    let t = initialHalf<S>(r0, 0);
+    let d00 = t, d01 = t;
+    t = initialHalf<S>(r1, 0);
+    let d10 = t, d11 = t;
+    t = initialHalf<S>(r2, 0);
+    let d20 = t, d21 = t;
+    t = initialHalf<S>(r3, 0);
+    let d30 = t, d31 = t;
+    let c = codesOf<C>(wp, 0, m, u), v = codesOf<C>(wp + 16, 0, m, u);
+    t = splatAt(x0, 0);
+    d00 = dot(t, c, d00), d01 = dot(t, v, d01);
+    t = splatAt(x1, 0);
+    d10 = dot(t, c, d10), d11 = dot(t, v, d11);
+    t = splatAt(x2, 0);
+    d20 = dot(t, c, d20), d21 = dot(t, v, d21);
+    t = splatAt(x3, 0);
+    d30 = dot(t, c, d30), d31 = dot(t, v, d31);
+    c = codesOf<C>(wp, 1, m, u);
+    v = codesOf<C>(wp + 16, 1, m, u);
+    t = splatAt(x0, 4);
+    d00 = dot(t, c, d00), d01 = dot(t, v, d01);
+    t = splatAt(x1, 4);
+    d10 = dot(t, c, d10), d11 = dot(t, v, d11);
+    t = splatAt(x2, 4);
+    d20 = dot(t, c, d20), d21 = dot(t, v, d21);
+    t = splatAt(x3, 4);
+    d30 = dot(t, c, d30), d31 = dot(t, v, d31);
+    c = codesOf<C>(wp, 2, m, u);
+    v = codesOf<C>(wp + 16, 2, m, u);
+    t = splatAt(x0, 8);
+    d00 = dot(t, c, d00), d01 = dot(t, v, d01);
+    t = splatAt(x1, 8);
+    d10 = dot(t, c, d10), d11 = dot(t, v, d11);
+    t = splatAt(x2, 8);
+    d20 = dot(t, c, d20), d21 = dot(t, v, d21);
+    t = splatAt(x3, 8);
+    d30 = dot(t, c, d30), d31 = dot(t, v, d31);
+    c = codesOf<C>(wp, 3, m, u);
+    v = codesOf<C>(wp + 16, 3, m, u);
+    t = splatAt(x0, 12);
+    d00 = dot(t, c, d00), d01 = dot(t, v, d01);
+    t = splatAt(x1, 12);
+    d10 = dot(t, c, d10), d11 = dot(t, v, d11);
+    t = splatAt(x2, 12);
+    d20 = dot(t, c, d20), d21 = dot(t, v, d21);
+    t = splatAt(x3, 12);
+    d30 = dot(t, c, d30), d31 = dot(t, v, d31);
+    let h00 = zero, h01 = zero;
+    let h10 = zero, h11 = zero;
+    let h20 = zero, h21 = zero;
+    let h30 = zero, h31 = zero;
+    if (isSuper<S>()) {
+      h00 = scaledHalf(d00, scales, quad, 0);
+      h01 = scaledHalf(d01, scales, quad + 1, 0);
+      h10 = scaledHalf(d10, scales, quad, 0);
+      h11 = scaledHalf(d11, scales, quad + 1, 0);
+      h20 = scaledHalf(d20, scales, quad, 0);
+      h21 = scaledHalf(d21, scales, quad + 1, 0);
+      h30 = scaledHalf(d30, scales, quad, 0);
+      h31 = scaledHalf(d31, scales, quad + 1, 0);
+    } else {
+      a00 = addHalf(a00, d00, scales, quad, 0, r0, offset);
+      a01 = addHalf(a01, d01, scales, quad + 1, 0, r0, offset);
+      a10 = addHalf(a10, d10, scales, quad, 0, r1, offset);
+      a11 = addHalf(a11, d11, scales, quad + 1, 0, r1, offset);
+      a20 = addHalf(a20, d20, scales, quad, 0, r2, offset);
+      a21 = addHalf(a21, d21, scales, quad + 1, 0, r2, offset);
+      a30 = addHalf(a30, d30, scales, quad, 0, r3, offset);
+      a31 = addHalf(a31, d31, scales, quad + 1, 0, r3, offset);
+    }
+    t = initialHalf<S>(r0, 1);
+    d00 = t, d01 = t;
+    t = initialHalf<S>(r1, 1);
+    d10 = t, d11 = t;
+    t = initialHalf<S>(r2, 1);
+    d20 = t, d21 = t;
+    t = initialHalf<S>(r3, 1);
+    d30 = t, d31 = t;
+    c = codesOf<C>(wp, 4, m, u);
+    v = codesOf<C>(wp + 16, 4, m, u);
+    t = splatAt(x0, 16);
+    d00 = dot(t, c, d00), d01 = dot(t, v, d01);
+    t = splatAt(x1, 16);
+    d10 = dot(t, c, d10), d11 = dot(t, v, d11);
+    t = splatAt(x2, 16);
+    d20 = dot(t, c, d20), d21 = dot(t, v, d21);
+    t = splatAt(x3, 16);
+    d30 = dot(t, c, d30), d31 = dot(t, v, d31);
+    c = codesOf<C>(wp, 5, m, u);
+    v = codesOf<C>(wp + 16, 5, m, u);
+    t = splatAt(x0, 20);
+    d00 = dot(t, c, d00), d01 = dot(t, v, d01);
+    t = splatAt(x1, 20);
+    d10 = dot(t, c, d10), d11 = dot(t, v, d11);
+    t = splatAt(x2, 20);
+    d20 = dot(t, c, d20), d21 = dot(t, v, d21);
+    t = splatAt(x3, 20);
+    d30 = dot(t, c, d30), d31 = dot(t, v, d31);
+    c = codesOf<C>(wp, 6, m, u);
+    v = codesOf<C>(wp + 16, 6, m, u);
+    t = splatAt(x0, 24);
+    d00 = dot(t, c, d00), d01 = dot(t, v, d01);
+    t = splatAt(x1, 24);
+    d10 = dot(t, c, d10), d11 = dot(t, v, d11);
+    t = splatAt(x2, 24);
+    d20 = dot(t, c, d20), d21 = dot(t, v, d21);
+    t = splatAt(x3, 24);
+    d30 = dot(t, c, d30), d31 = dot(t, v, d31);
+    c = codesOf<C>(wp, 7, m, u);
+    v = codesOf<C>(wp + 16, 7, m, u);
+    t = splatAt(x0, 28);
+    d00 = dot(t, c, d00), d01 = dot(t, v, d01);
+    t = splatAt(x1, 28);
+    d10 = dot(t, c, d10), d11 = dot(t, v, d11);
+    t = splatAt(x2, 28);
+    d20 = dot(t, c, d20), d21 = dot(t, v, d21);
+    t = splatAt(x3, 28);
+    d30 = dot(t, c, d30), d31 = dot(t, v, d31);
+    if (isSuper<S>()) {
+      d00 = scaledHalf(d00, scales, quad, 1);
+      b00 = addScaledHalves(b00, h00, d00, r0);
+      d01 = scaledHalf(d01, scales, quad + 1, 1);
+      b01 = addScaledHalves(b01, h01, d01, r0);
+      d10 = scaledHalf(d10, scales, quad, 1);
+      b10 = addScaledHalves(b10, h10, d10, r1);
+      d11 = scaledHalf(d11, scales, quad + 1, 1);
+      b11 = addScaledHalves(b11, h11, d11, r1);
+      d20 = scaledHalf(d20, scales, quad, 1);
+      b20 = addScaledHalves(b20, h20, d20, r2);
+      d21 = scaledHalf(d21, scales, quad + 1, 1);
+      b21 = addScaledHalves(b21, h21, d21, r2);
+      d30 = scaledHalf(d30, scales, quad, 1);
+      b30 = addScaledHalves(b30, h30, d30, r3);
+      d31 = scaledHalf(d31, scales, quad + 1, 1);
+      b31 = addScaledHalves(b31, h31, d31, r3);
+    } else {
+      a00 = addHalf(a00, d00, scales, quad, 1, r0, offset);
+      a01 = addHalf(a01, d01, scales, quad + 1, 1, r0, offset);
+      a10 = addHalf(a10, d10, scales, quad, 1, r1, offset);
+      a11 = addHalf(a11, d11, scales, quad + 1, 1, r1, offset);
+      a20 = addHalf(a20, d20, scales, quad, 1, r2, offset);
+      a21 = addHalf(a21, d21, scales, quad + 1, 1, r2, offset);
+      a30 = addHalf(a30, d30, scales, quad, 1, r3, offset);
+      a31 = addHalf(a31, d31, scales, quad + 1, 1, r3, offset);
+    }
+    block += step;
+    x0 += 32, x1 += 32, x2 += 32, x3 += 32;
+    r0 += 16, r1 += 16, r2 += 16, r3 += 16;
+    if (isSuper<S>()) {
+      if (--left == 0) {
+        a00 = addSuper<S>(a00, b00, zero, block, quad, h);
+        a01 = addSuper<S>(a01, b01, zero, block, quad + 1, h);
+        a10 = addSuper<S>(a10, b10, zero, block, quad, h);
+        a11 = addSuper<S>(a11, b11, zero, block, quad + 1, h);
+        a20 = addSuper<S>(a20, b20, zero, block, quad, h);
+        a21 = addSuper<S>(a21, b21, zero, block, quad + 1, h);
+        a30 = addSuper<S>(a30, b30, zero, block, quad, h);
+        a31 = addSuper<S>(a31, b31, zero, block, quad + 1, h);
+        b00 = zero, b01 = zero;
+        b10 = zero, b11 = zero;
+        b20 = zero, b21 = zero;
+        b30 = zero, b31 = zero;
+        block += superBytes<S>();
+        left = 8;
+      }
+    }
+  }
+  store(y, 0, unscaled<S>(a00), bias, add);
+  store(y, 16, unscaled<S>(a01), bias, add);
+  store(y + yStride, 0, unscaled<S>(a10), bias, add);
+  store(y + yStride, 16, unscaled<S>(a11), bias, add);
+  store(y + 2 * yStride, 0, unscaled<S>(a20), bias, add);
+  store(y + 2 * yStride, 16, unscaled<S>(a21), bias, add);
+  store(y + 3 * yStride, 0, unscaled<S>(a30), bias, add);
+  store(y + 3 * yStride, 16, unscaled<S>(a31), bias, add);
+}

@@ -1,0 +1,128 @@
+/** The packed files of a stage's blocks: found where an earlier start left them, else made. */
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import type { OpenBlocks } from "../block_file.ts";
+import { MdiError, messageOf } from "../error.ts";
+import type { DecoderBlock, Matrix } from "./decoder.ts";
+import { blockReader } from "./pack_from.ts";
+import { PACKED_VERSION, PackedFile } from "./packed_file.ts";
+import { writePackedBlock } from "./packed_writer.ts";
+
+/** A block to be packed. */
+export interface BlockToPack {
+  name: string;
+  block: DecoderBlock;
+  /** The sha256 of its block file, then of those that its weights lie in; null where one is in no store. */
+  hashes: readonly string[] | null;
+}
+
+/** Packed files by block name, opened. Owns them. */
+export class PackedFiles implements AsyncDisposable {
+  #files = new Map<string, PackedFile>();
+  #temporary: string | null = null;
+  /** Names of the blocks that were packed now, and not found. */
+  readonly made: string[] = [];
+
+  /**
+   * Opens what is there and packs what is not.
+   * @param directory where packed files are kept; null for none, then they are gone when this is disposed.
+   * @throws {MdiError} model_unsupported, model_corrupt, disk
+   */
+  static async open(
+    directory: string | null,
+    blocks: OpenBlocks,
+    wanted: readonly BlockToPack[],
+  ): Promise<PackedFiles> {
+    await using owned = new AsyncDisposableStack();
+    const files = owned.use(new PackedFiles());
+    const embed = wanted.find(({ name }) => name === "embed")?.block;
+    const table = embed?.kind === "embed" ? embed.table : undefined;
+    for (const each of wanted) await files.#add(directory, blocks, each, table);
+    owned.move();
+    return files;
+  }
+
+  /** A block's packed file. */
+  get(name: string): PackedFile {
+    const file = this.#files.get(name);
+    if (!file) throw new TypeError(`Cannot read packed block ${name}: it was not asked for`);
+    return file;
+  }
+
+  /** All of them. */
+  all(): Iterable<PackedFile> {
+    return this.#files.values();
+  }
+
+  async #add(
+    directory: string | null,
+    blocks: OpenBlocks,
+    { name, block, hashes }: BlockToPack,
+    embed: Matrix | undefined,
+  ): Promise<void> {
+    const kept = directory !== null && hashes !== null;
+    const path = kept
+      ? join(directory, packedName(hashes, embed !== undefined))
+      : join(this.#temporary ??= await Deno.makeTempDir({ prefix: "mdi-packed-" }), name);
+    const found = kept ? await openIfGood(path) : undefined;
+    if (found) {
+      this.#files.set(name, found);
+      return;
+    }
+    await write(path, (append) => writePackedBlock(block, blockReader(blocks), append, { embed }));
+    this.made.push(name);
+    this.#files.set(name, await PackedFile.open(path));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const file of this.#files.values()) file[Symbol.dispose]();
+    if (this.#temporary !== null) await Deno.remove(this.#temporary, { recursive: true });
+  }
+}
+
+/**
+ * Begins with the block's own hash, with which it goes. The rest tells apart what equal block files become
+ * beside other blocks: with other weights in those, or without a table to share.
+ */
+function packedName(hashes: readonly string[], shares: boolean): string {
+  const key = createHash("sha256").update(`${shares}\n${hashes.join("\n")}`).digest("hex");
+  return `${hashes[0]}.packed${PACKED_VERSION}-${key.slice(0, 16)}`;
+}
+
+/** A packed file of this version; undefined where there is none, or one that is damaged. */
+async function openIfGood(path: string): Promise<PackedFile | undefined> {
+  try {
+    return await PackedFile.open(path);
+  } catch (error) {
+    if (error instanceof MdiError) return undefined;
+    throw error;
+  }
+}
+
+/** Writes a file under another name and moves it into its place when all of it is on the disk. */
+async function write(
+  path: string,
+  fill: (append: (bytes: Uint8Array) => Promise<void>) => Promise<void>,
+): Promise<void> {
+  const temporary = `${path}.${crypto.randomUUID()}`;
+  try {
+    {
+      using file = await Deno.open(temporary, { write: true, createNew: true });
+      await fill(async (bytes) => {
+        for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
+      });
+      await file.sync();
+    }
+    await Deno.rename(temporary, path);
+  } catch (cause) {
+    await Deno.remove(temporary).catch(() => {});
+    if (cause instanceof MdiError) throw cause;
+    throw new MdiError(
+      "disk",
+      `Cannot write packed weights to ${path}: ${
+        messageOf(cause)
+      }; make room, or use --backend ort`,
+      { cause },
+    );
+  }
+}

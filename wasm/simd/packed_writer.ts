@@ -1,0 +1,92 @@
+/** Writes packed files (format: `packed_file.ts`). */
+import { createHash } from "node:crypto";
+import { align } from "../block.ts";
+import { MdiError, messageOf } from "../error.ts";
+import type { DecoderBlock, Matrix, Vector } from "./decoder.ts";
+import { packVector } from "./pack.ts";
+import { type ByteWriter, packFrom, readRange, type SourceReader } from "./pack_from.ts";
+import { DTYPE_BYTES } from "./pack_kind.ts";
+import { PACKED_HEADER_BYTES, PACKED_MAGIC, PACKED_VERSION } from "./packed_file.ts";
+import { checkPackedIndex } from "./packed_index.ts";
+import { planPackedBlock } from "./packed_plan.ts";
+
+/** Values of a vector that are widened at a time. */
+const VECTOR_PIECE = 2 ** 18;
+
+/**
+ * Packs a block and writes it from its first byte to its last.
+ * @param read reads the block's sources.
+ * @param write gets pieces of about 1 MB; a piece's bytes change once it has returned.
+ * @param options `embed`: the table of the model's embed block; a head of the same bytes refers to it.
+ * @throws {MdiError} model_unsupported where the block cannot be packed; model_corrupt where its sources
+ * have not the sizes that their shapes need.
+ */
+export async function writePackedBlock(
+  block: DecoderBlock,
+  read: SourceReader,
+  write: ByteWriter,
+  options: { embed?: Matrix | undefined } = {},
+): Promise<void> {
+  const { index, parts, dataBytes } = planPackedBlock(block, options);
+  for (const part of parts) {
+    if ("vector" in part && "sha256" in part.to) {
+      part.to.sha256 = await vectorDigest(part.vector, read);
+    }
+  }
+  try {
+    checkPackedIndex(index, dataBytes);
+  } catch (cause) {
+    throw new MdiError(
+      "model_unsupported",
+      `Cannot pack a ${block.kind} block: ${messageOf(cause)}; use --backend ort`,
+      { cause },
+    );
+  }
+  await write(front(index));
+  for (const part of parts) {
+    let written = 0;
+    const count = async (bytes: Uint8Array) => {
+      await write(bytes);
+      written += bytes.length;
+    };
+    if ("matrix" in part) await packFrom(read, part.matrix, count);
+    else await eachPiece(part.vector, read, count);
+    if (align(written) > written) await write(new Uint8Array(align(written) - written));
+  }
+}
+
+/** The bytes before the data section. */
+function front(index: unknown): Uint8Array {
+  const json = new TextEncoder().encode(JSON.stringify(index));
+  const out = new Uint8Array(align(PACKED_HEADER_BYTES + json.length));
+  out.set(PACKED_MAGIC);
+  const view = new DataView(out.buffer);
+  view.setUint32(8, PACKED_VERSION, true);
+  view.setUint32(12, json.length, true);
+  out.set(json, PACKED_HEADER_BYTES);
+  return out;
+}
+
+async function vectorDigest(vector: Vector, read: SourceReader): Promise<string> {
+  const hash = createHash("sha256");
+  // deno-lint-ignore require-await -- a ByteWriter
+  await eachPiece(vector, read, async (bytes) => void hash.update(bytes));
+  return hash.digest("hex");
+}
+
+/** A vector's f32 bytes, piece by piece. */
+async function eachPiece(vector: Vector, read: SourceReader, take: ByteWriter): Promise<void> {
+  const { length, dtype, source } = vector;
+  const width = DTYPE_BYTES[dtype];
+  if (source.length !== length * width) {
+    throw new MdiError(
+      "model_corrupt",
+      `Cannot read a vector of ${length} ${dtype} values: it has ${source.length} bytes`,
+    );
+  }
+  for (let first = 0; first < length; first += VECTOR_PIECE) {
+    const count = Math.min(VECTOR_PIECE, length - first);
+    const bytes = await readRange(read, source, first * width, count * width);
+    await take(new Uint8Array(packVector({ ...vector, length: count }, bytes).buffer));
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * The `simd` stage: decoder blocks in mdi's own WebAssembly kernels. Batches run as they come: linear layers
+ * over all rows at once, attention row by row, and a row's bits do not depend on its company, on the number of
+ * threads, on chunks, cuts or the host (README.md says how).
+ */
+import { OpenBlocks } from "../block_file.ts";
+import { MdiError } from "../error.ts";
+import type { KvType, Stage, StageInfo, StageSpec } from "../stage.ts";
+import { KV_F16, KV_F32, KV_I8, PAGE } from "./abi.ts";
+import type { DecoderBlock, DecoderLayer, Vector } from "./decoder.ts";
+import { WeightLoader } from "./load_weights.ts";
+import { KernelMemory } from "./memory.ts";
+import { compileKernels, instantiateKernels, type KernelBuild } from "./module.ts";
+import { blockReader, readRange } from "./pack_from.ts";
+import { sourceBlocks } from "./packed_plan.ts";
+import { packVector } from "./pack.ts";
+import { type BlockToPack, PackedFiles } from "./packed_store.ts";
+import { ThreadPool } from "./pool.ts";
+import type { CacheShape, LayerAt, MatrixAt } from "./program.ts";
+import { recogniseBlock, recogniseStage } from "./recognise.ts";
+import { frequencyRows, type RopeRows, tableRows } from "./rope_rows.ts";
+import { SimdStage } from "./stage_core.ts";
+import { judge } from "./verdict.ts";
+
+/** What tests may force, and the comparison with ONNX Runtime. */
+export interface SimdOptions {
+  /** The kernels' build; by default the best that the host can run. */
+  build?: KernelBuild;
+  /** How 8-bit codes are read; by default as the host does. */
+  reading?: number;
+  /** Takes the blocks as they are, without a verdict on them. */
+  unjudged?: boolean;
+}
+
+/**
+ * Loads a stage.
+ * @returns the stage, or why it cannot run these blocks: a clause that follows "because".
+ * @throws {MdiError} model_corrupt, model_missing, memory, disk
+ */
+export async function loadSimdStage(
+  spec: StageSpec,
+  options: SimdOptions = {},
+): Promise<Stage | { unusable: string }> {
+  using blocks = await OpenBlocks.open(spec.blocks);
+  const recognised = recogniseStage(spec.range, (name) => blocks.header(name).model);
+  if (recognised.kind === "unrecognised") return { unusable: recognised.reason };
+  const wanted = blocksToPack(spec, blocks, recognised.blocks);
+  await using packed = await PackedFiles.open(spec.packed, blocks, wanted);
+  checkMemory(spec, packed);
+
+  const { module, version } = await compileKernels(options.build);
+  const notes: string[] = [];
+  if (spec.packed !== null && !options.unjudged) {
+    const load = (single: StageSpec) => loadUnjudged(single, options);
+    const withPlace = { ...spec, packed: spec.packed };
+    const verdicts = await judge(withPlace, recognised.blocks.keys(), packed, version, load);
+    if (verdicts.refusal !== null) return { unusable: verdicts.refusal };
+    notes.push(...verdicts.notes);
+  }
+  await using owned = new AsyncDisposableStack();
+  const memory = new KernelMemory();
+  const kernels = instantiateKernels(module, memory.memory);
+  const reading = options.reading ?? kernels.probe();
+  const target = { memory, kernels, reading };
+  let table: Promise<MatrixAt> | undefined;
+  const embedTable = () => table ??= new WeightLoader(target, packed.get("embed")).embed();
+  const embed = spec.range.embed ? await embedTable() : null;
+  const layers: LayerAt[] = [];
+  for (const [name, block] of recognised.blocks) {
+    if (block.kind === "layer") {
+      layers.push(await new WeightLoader(target, packed.get(name)).layer());
+    }
+  }
+  const head = spec.range.head
+    ? await new WeightLoader(target, packed.get("head")).head(embedTable)
+    : null;
+  const layer = [...recognised.blocks.values()].find((it) => it.kind === "layer");
+  const rope = layer ? await ropeRows(layer, blocks) : null;
+  const weightBytes = memory.end;
+  const pool = spec.threads > 1
+    ? owned.use(await ThreadPool.start(module, memory, kernels, spec.threads))
+    : null;
+  const cache = cacheShape(spec.kv, layers[0]?.headDim ?? 0);
+  const info: StageInfo = {
+    backend: "simd",
+    backendReason: null,
+    threads: spec.threads,
+    weightBytes,
+    kvBytesPerToken: layers.length * (layers[0]?.kvHeads ?? 0) * cache.headBytes / PAGE,
+    kv: spec.kv,
+    notes,
+  };
+  const { dModel, vocab } = spec;
+  const parts = { dModel, vocab, embed, layers, head, rope, cache };
+  const stage = new SimdStage(info, parts, memory, kernels, pool, reading);
+  owned.move();
+  return stage;
+}
+
+/** A stage whose blocks were recognised before, for its own comparison. */
+async function loadUnjudged(spec: StageSpec, options: SimdOptions): Promise<Stage> {
+  const loaded = await loadSimdStage(spec, { ...options, unjudged: true });
+  if ("unusable" in loaded) throw new MdiError("internal", `Cannot compare: ${loaded.unusable}`);
+  return loaded;
+}
+
+/** The blocks of the range, and the table that a tied head borrows. */
+function blocksToPack(
+  spec: StageSpec,
+  blocks: OpenBlocks,
+  recognised: ReadonlyMap<string, DecoderBlock>,
+): BlockToPack[] {
+  const hashOf = new Map(spec.blocks.map(({ name, hash }) => [name, hash]));
+  const toPack = (name: string, block: DecoderBlock): BlockToPack => {
+    const names = [
+      name,
+      ...sourceBlocks(block).filter((it) => it !== "self" && it !== name).sort(),
+    ];
+    const hashes = names.map((each) => hashOf.get(each) ?? null);
+    return { name, block, hashes: hashes.every((each) => each !== null) ? hashes : null };
+  };
+  const wanted = [...recognised].map(([name, block]) => toPack(name, block));
+  if (recognised.has("head") && !recognised.has("embed") && hashOf.has("embed")) {
+    const embed = recogniseBlock("embed", blocks.header("embed").model);
+    if (embed.kind === "embed") wanted.unshift(toPack("embed", embed));
+  }
+  return wanted;
+}
+
+function checkMemory({ memoryBytes, model }: StageSpec, packed: PackedFiles): void {
+  if (memoryBytes === null) return;
+  let bytes = 0;
+  for (const { dataBytes } of packed.all()) bytes += dataBytes;
+  if (bytes <= memoryBytes) return;
+  throw new MdiError(
+    "memory",
+    `Cannot load ${model}: its weights take ${bytes} bytes and this node has ${memoryBytes} for them; give it fewer layers with --layers, or close other programs`,
+    { details: { needed: bytes, available: memoryBytes } },
+  );
+}
+
+function cacheShape(kv: KvType, headDim: number): CacheShape {
+  const values = PAGE * headDim;
+  switch (kv) {
+    case "f32":
+      return { type: KV_F32, headBytes: 2 * 4 * values };
+    case "f16":
+      return { type: KV_F16, headBytes: 2 * 2 * values };
+    case "int8":
+      return { type: KV_I8, headBytes: 2 * (values + 4 * PAGE) };
+  }
+}
+
+async function ropeRows({ rope }: DecoderLayer, blocks: OpenBlocks): Promise<RopeRows> {
+  const read = blockReader(blocks);
+  const vector = async (each: Vector) =>
+    packVector(each, await readRange(read, each.source, 0, each.source.length));
+  return rope.type === "table"
+    ? tableRows(await vector(rope.cos), await vector(rope.sin), rope.half)
+    : frequencyRows(await vector(rope.frequencies), rope.scale);
+}

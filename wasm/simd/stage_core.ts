@@ -1,0 +1,293 @@
+/** A loaded `simd` stage: takes batches apart into calls of the kernels. */
+import { MdiError } from "../error.ts";
+import type { Batch, Segment, Stage, StageInfo } from "../stage.ts";
+import {
+  CLAIM_BYTES,
+  PAGE,
+  PARTIALS,
+  PROFILE,
+  READING,
+  ROTATION_STRIDE,
+  ROTATIONS,
+  ROW_BYTES,
+  ROWS,
+  SCRATCH,
+  SCRATCH_BYTES,
+  THREAD_LOST,
+} from "./abi.ts";
+import { KvCaches } from "./caches.ts";
+import type { KernelMemory } from "./memory.ts";
+import type { Kernels } from "./module.ts";
+import type { ThreadPool } from "./pool.ts";
+import {
+  type Buffers,
+  type CacheShape,
+  type LayerAt,
+  type LinearAt,
+  type MatrixAt,
+  type NormAt,
+  placeBuffers,
+  ProgramWriter,
+} from "./program.ts";
+import type { RopeRows } from "./rope_rows.ts";
+
+/** Rows of one call of the body; longer batches take several. */
+const BODY_ROWS = 64;
+/** Rows of one call of the head. */
+const HEAD_ROWS = 4;
+
+/** What a stage computes with, in memory. */
+export interface StageParts {
+  dModel: number;
+  vocab: number;
+  embed: MatrixAt | null;
+  layers: LayerAt[];
+  head: { norm: NormAt; weight: LinearAt } | null;
+  rope: RopeRows | null;
+  cache: CacheShape;
+}
+
+/** A program in memory. */
+interface Program {
+  ops: number;
+  count: number;
+  claims: number;
+}
+
+/** The stage; owns its pool. */
+export class SimdStage implements Stage {
+  readonly info: StageInfo;
+  #parts: StageParts;
+  #memory: KernelMemory;
+  #kernels: Kernels;
+  #pool: ThreadPool | null;
+  #threads: number;
+  #caches: KvCaches;
+  #buffers: Buffers;
+  #body: Program;
+  #head: Program | null = null;
+  /** Where the head's hidden rows and logits are. */
+  #headRows = 0;
+  #logits = 0;
+  #logitStride: number;
+  #rows: number;
+  #rotations: number;
+  /** Pages of the largest cache that the parts of attention have room for. */
+  #partialPages = 0;
+  #computeMs = 0;
+  /** A stage that lost a thread computes no more. */
+  #failure: MdiError | undefined;
+
+  constructor(
+    info: StageInfo,
+    parts: StageParts,
+    memory: KernelMemory,
+    kernels: Kernels,
+    pool: ThreadPool | null,
+    reading: number,
+  ) {
+    this.info = info;
+    this.#parts = parts;
+    this.#memory = memory;
+    this.#kernels = kernels;
+    this.#pool = pool;
+    this.#threads = info.threads;
+    const { dModel, vocab, layers, cache } = parts;
+    const take = (bytes: number) => memory.take(bytes);
+    const kvHeads = layers[0]?.kvHeads ?? 0;
+    this.#caches = new KvCaches(memory, layers.length * kvHeads * cache.headBytes);
+    this.#buffers = placeBuffers(take, BODY_ROWS, dModel, layers);
+    this.#rows = take(BODY_ROWS * ROW_BYTES);
+    const half = parts.rope?.half ?? 0;
+    this.#rotations = take(BODY_ROWS * 8 * half);
+    this.#logitStride = 4 * Math.ceil(vocab / 16) * 16;
+    const control: [number, number][] = [
+      [READING, reading],
+      [ROWS, this.#rows],
+      [ROTATIONS, this.#rotations],
+      [ROTATION_STRIDE, 8 * half],
+      [SCRATCH, take(this.#threads * SCRATCH_BYTES)],
+    ];
+    for (const [at, value] of control) memory.words[at / 4] = value;
+    const body = new ProgramWriter();
+    if (parts.embed) body.embed(parts.embed, this.#buffers.hidden);
+    layers.forEach((layer, i) =>
+      body.layer(layer, this.#buffers, cache, i * kvHeads * cache.headBytes)
+    );
+    this.#body = this.#place(body);
+    if (parts.head) this.#head = this.#placeHead(parts.head);
+  }
+
+  #placeHead({ norm, weight }: NonNullable<StageParts["head"]>): Program {
+    const { dModel } = this.#parts;
+    const take = (bytes: number) => this.#memory.take(bytes);
+    const { hidden, normed, normedQ } = placeBuffers(take, HEAD_ROWS, dModel, []);
+    this.#headRows = hidden.address;
+    this.#logits = take(HEAD_ROWS * this.#logitStride);
+    const program = new ProgramWriter();
+    program.norm(norm, dModel, hidden, normed, normedQ, [weight]);
+    const out = { address: this.#logits, stride: this.#logitStride };
+    program.linear([weight], normed, normedQ, out, false);
+    return this.#place(program);
+  }
+
+  #place(program: ProgramWriter): Program {
+    const words = program.words();
+    const ops = this.#memory.take(4 * words.length);
+    this.#memory.words.set(words, ops / 4);
+    return { ops, count: program.count, claims: this.#memory.take(program.count * CLAIM_BYTES) };
+  }
+
+  open(sample: number, capacity: number): void {
+    this.#caches.open(sample, capacity);
+  }
+
+  truncate(sample: number, length: number): void {
+    this.#caches.truncate(sample, length);
+  }
+
+  release(sample: number): void {
+    this.#caches.release(sample);
+  }
+
+  // deno-lint-ignore require-await -- what it throws is a rejection
+  async forward(batch: Batch): Promise<Float32Array> {
+    const start = performance.now();
+    const { dModel } = this.#parts;
+    const rows = batch.segments.reduce((sum, each) => sum + each.rows, 0);
+    const out = new Float32Array(rows * dModel);
+    let done = 0;
+    for (const call of calls(batch.segments)) {
+      const count = this.#writeRows(call, batch.ids?.subarray(done));
+      const hidden = this.#memory.floats(this.#buffers.hidden.address, count * dModel);
+      if (batch.hidden) hidden.set(batch.hidden.subarray(done * dModel, (done + count) * dModel));
+      this.#run(this.#body, count);
+      out.set(hidden, done * dModel);
+      for (const segment of call) this.#caches.advance(segment);
+      done += count;
+    }
+    this.#computeMs += performance.now() - start;
+    return out;
+  }
+
+  /** Fills the call's table. Returns the number of rows. */
+  #writeRows(segments: readonly Segment[], ids: Int32Array | undefined): number {
+    const { vocab, rope } = this.#parts;
+    let row = 0;
+    for (const segment of segments) {
+      const table = this.#caches.reserve(segment);
+      this.#reserveParts(segment.position + segment.rows);
+      for (let i = 0; i < segment.rows; i++, row++) {
+        const id = ids?.[row] ?? 0;
+        if (id < 0 || id >= vocab) {
+          throw new MdiError(
+            "protocol",
+            `Cannot embed token id ${id}: the vocabulary has ${vocab} tokens`,
+          );
+        }
+        const position = segment.position + i;
+        const at = (this.#rows + row * ROW_BYTES) / 4;
+        const { words } = this.#memory;
+        words[at] = id;
+        words[at + 1] = position;
+        words[at + 2] = table;
+        if (rope) {
+          const stride = 2 * rope.half;
+          rope.fill(position, this.#memory.floats(this.#rotations + 4 * row * stride, stride));
+        }
+      }
+    }
+    return row;
+  }
+
+  /** One row over several threads leaves a part for each page. */
+  #reserveParts(tokens: number): void {
+    const layer = this.#parts.layers[0];
+    const pages = Math.ceil(tokens / PAGE);
+    if (!layer || this.#threads === 1 || pages <= this.#partialPages) return;
+    const bytes = (count: number) => count * layer.heads * 4 * (layer.headDim + 4);
+    const { words } = this.#memory;
+    if (this.#partialPages > 0) {
+      this.#memory.give(words[PARTIALS / 4]!, bytes(this.#partialPages));
+    }
+    this.#partialPages = Math.max(16, 2 * pages);
+    const address = this.#memory.take(bytes(this.#partialPages));
+    this.#memory.words[PARTIALS / 4] = address;
+  }
+
+  // deno-lint-ignore require-await -- what it throws is a rejection
+  async logits(hidden: Float32Array, out?: Float32Array): Promise<Float32Array> {
+    const start = performance.now();
+    if (!this.#head) {
+      throw new TypeError("Cannot compute logits: the stage was loaded without a head");
+    }
+    const { dModel, vocab } = this.#parts;
+    const rows = hidden.length / dModel;
+    const logits = out ?? new Float32Array(rows * vocab);
+    for (let done = 0; done < rows; done += HEAD_ROWS) {
+      const count = Math.min(HEAD_ROWS, rows - done);
+      const part = hidden.subarray(done * dModel, (done + count) * dModel);
+      this.#memory.floats(this.#headRows, part.length).set(part);
+      this.#run(this.#head, count);
+      for (let row = 0; row < count; row++) {
+        const at = this.#logits + row * this.#logitStride;
+        logits.set(this.#memory.floats(at, vocab), (done + row) * vocab);
+      }
+    }
+    this.#computeMs += performance.now() - start;
+    return logits;
+  }
+
+  #run({ ops, count, claims }: Program, rows: number): void {
+    if (this.#failure) throw this.#failure;
+    try {
+      this.#pool?.check();
+      if (this.#kernels.run(ops, count, claims, rows, this.#threads) === THREAD_LOST) {
+        throw new MdiError("internal", "A compute thread has stopped in the middle of its work");
+      }
+    } catch (error) {
+      if (error instanceof MdiError) this.#failure = error;
+      throw error;
+    }
+  }
+
+  computeMs(): number {
+    return this.#computeMs;
+  }
+
+  /**
+   * Starts or ends measuring by operation; single-threaded stages only.
+   * @returns what was measured so far, in ms by opcode.
+   */
+  profile(on: boolean): Float64Array {
+    const { memory } = this.#memory;
+    const slots = new Float64Array(memory.buffer, PROFILE, 16);
+    const out = slots.slice();
+    slots.fill(0);
+    this.#memory.words[PROFILE / 4] = Number(on);
+    return out;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#pool?.[Symbol.asyncDispose]();
+  }
+}
+
+/** Segments in calls of at most BODY_ROWS rows; a long one is taken apart. */
+function* calls(segments: readonly Segment[]): Generator<Segment[]> {
+  let call: Segment[] = [];
+  let room = BODY_ROWS;
+  for (const { sample, position, rows } of segments) {
+    for (let done = 0; done < rows;) {
+      const count = Math.min(room, rows - done);
+      call.push({ sample, position: position + done, rows: count });
+      done += count;
+      room -= count;
+      if (room > 0) continue;
+      yield call;
+      call = [];
+      room = BODY_ROWS;
+    }
+  }
+  if (call.length > 0) yield call;
+}
