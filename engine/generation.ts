@@ -91,7 +91,6 @@ export function startGeneration(
   const pipe = createTextPipe(tokenizer, request.stop, {
     continuation: request.continuation,
   });
-  const sampler = createSampler(request.sampling);
   const start = performance.now();
   let text = "";
   let firstTokenMs: number | null = null;
@@ -100,7 +99,7 @@ export function startGeneration(
     prompt,
     limit: request.maxTokens,
     endTokens: request.endTokens,
-    draw: (logits, ids) => sampler.sample(logits, ids),
+    sampler: createSampler(request.sampling),
     accept(id, last) {
       observer.token(firstTokenMs === null);
       firstTokenMs ??= performance.now() - start;

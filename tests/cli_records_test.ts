@@ -26,9 +26,9 @@ const NODE: Shape = {
   role: (value) => value === "starter" || value === "secondary",
   layers: (value) =>
     value === null || isArrayOf(isCount)(value) && (value as number[]).length === 2,
-  backend: (value) => value === "ort",
-  backend_reason: (value) => value === null || isName(value),
-  threads: (value) => value === 1,
+  backend: (value) => value === "simd",
+  backend_reason: (value) => value === null,
+  threads: (value) => isCount(value) && Number(value) >= 1,
   busy_fraction: isShare,
   compute_ms_per_token: isAmount,
   bytes_sent_per_token: isAmount,

@@ -11,7 +11,8 @@ import {
 } from "../wasm/gen/onnx/onnx_pb.ts";
 import { runMdi } from "./support/mdi_process.ts";
 import { FIXTURES } from "./support/oracle.ts";
-import { ImportedModel, StageRing } from "./support/stage_ring.ts";
+import { ImportedModel } from "./support/imported_model.ts";
+import { StageRing } from "./support/stage_ring.ts";
 
 const TIED = join(FIXTURES, "tiny-llama-tied");
 

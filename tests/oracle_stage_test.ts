@@ -19,7 +19,8 @@ import {
   TOLERANCE,
 } from "./support/oracle.ts";
 import { equalBits, worstDifference } from "./support/numbers.ts";
-import { ImportedModel, StageRing } from "./support/stage_ring.ts";
+import { ImportedModel } from "./support/imported_model.ts";
+import { StageRing } from "./support/stage_ring.ts";
 
 /** Of the ONNX exports, which are many, the subset has one of each architecture. */
 function isInSubset(fixture: string, file: string): boolean {

@@ -19,6 +19,7 @@ import { blockGraphs } from "./support/block_graphs.ts";
 const FIXTURES = fileURLToPath(new URL("./fixtures", import.meta.url));
 
 const LLAMA = await layerOf("tiny-llama-tied/onnx/model.onnx");
+const RAW = await layerOf("tiny-llama-tied/onnx_raw/model.onnx");
 const WINDOW = await layerOf("tiny-mistral-window/onnx/model.onnx");
 
 async function layerOf(file: string): Promise<ModelProto> {
@@ -115,6 +116,25 @@ Deno.test("a changed number of an exported layer is seen", () => {
   assert(rope.type === "frequencies" && before.rope.type === "frequencies");
   const source = rope.type === "frequencies" ? rope.frequencies.source as Uint8Array : undefined;
   assertEquals([...new Float32Array(source!.slice().buffer)], [1, 2, 3, 4, 5, 6, 7, 8]);
+});
+
+Deno.test("a factor of the rotation is seen, and must be that of both its parts", () => {
+  const scaled = (...parts: string[]) =>
+    changed(RAW, (layer) => {
+      for (const part of parts) {
+        const [wave] = layer.all(part);
+        const product = layer.nodes.find(({ input }) => input[0] === wave!.output[0]);
+        setFloat(layer.constant(product!.input[1]), 1.5);
+      }
+    });
+  const { rope } = recognised(scaled("Cos", "Sin"));
+  assertEquals(rope.type === "frequencies" && rope.scale, 1.5);
+  for (const part of ["Cos", "Sin"]) {
+    assertEquals(
+      reason(scaled(part)),
+      "layer.1 rotates by something other than position · frequency",
+    );
+  }
 });
 
 Deno.test("a window of any length is measured", () => {

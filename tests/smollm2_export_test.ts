@@ -20,7 +20,8 @@ import {
   wholeDecoder,
 } from "./support/onnx_chain.ts";
 import { modelNote, SMOLLM2_ONNX } from "./support/real_models.ts";
-import { ImportedModel, StageRing } from "./support/stage_ring.ts";
+import { ImportedModel } from "./support/imported_model.ts";
+import { StageRing } from "./support/stage_ring.ts";
 
 interface Answer {
   name: string;

@@ -10,7 +10,8 @@ import type { ChatMessage } from "../engine/text/chat_template.ts";
 import { createTokenizer } from "../engine/text/tokenizer.ts";
 import { argmax, equalBits } from "./support/numbers.ts";
 import { modelNote, SMOLLM2_GGUF } from "./support/real_models.ts";
-import { ImportedModel, StageRing } from "./support/stage_ring.ts";
+import { ImportedModel } from "./support/imported_model.ts";
+import { StageRing } from "./support/stage_ring.ts";
 
 interface Prompt {
   name: string;

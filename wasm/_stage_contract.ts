@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
 import { generator, TINY, TinyFiles } from "./_tiny_blocks.ts";
 import { tinyDecoder } from "./_tiny_decoder.ts";
+import { candidatesOfRow, MAX_CANDIDATES } from "./candidates.ts";
 import { MdiError } from "./error.ts";
 import type { Segment, Stage, StageSpec } from "./stage.ts";
 
@@ -150,8 +151,52 @@ export function stageContract(name: string, load: (spec: StageSpec) => Promise<S
     await stage.forward({ segments: [{ sample: 1, position: 0, rows: 1 }], ids: Int32Array.of(1) });
   });
 
+  test("tells as candidates what sorting the logits gives", {}, async (stage) => {
+    const hidden = randomRows(9, 8);
+    const logits = Float32Array.from(await stage.logits(hidden));
+    for (const count of [1, 2, 7, vocab - 1, vocab, vocab + 1, MAX_CANDIDATES]) {
+      const found = await stage.candidates(hidden, count);
+      assertEquals(found.count, Math.min(count, vocab));
+      const ids = Array.from({ length: 9 }, (_, row) => {
+        const values = logits.subarray(row * vocab, (row + 1) * vocab);
+        return largest(values).slice(0, count).map((id) => row * vocab + id);
+      }).flat();
+      assertEquals(Array.from(found.ids), ids.map((id) => id % vocab));
+      assertEquals(bits(found.logits), bits(Float32Array.from(ids, (id) => logits[id]!)));
+    }
+    for (const count of [0, 1.5, NaN, MAX_CANDIDATES + 1]) {
+      await assertRejects(() => stage.candidates(hidden, count), Error, `take ${count} candidates`);
+    }
+  });
+
+  test("puts equal candidates in the order of their ids", {}, async (stage) => {
+    // The norm makes zeros of zeros, and so does the head.
+    for (const count of [1, 5]) {
+      const { ids, logits } = await stage.candidates(new Float32Array(dModel), count);
+      assertEquals(Array.from(ids), Array.from({ length: count }, (_, id) => id));
+      assertEquals(Array.from(logits, Math.abs), new Array<number>(count).fill(0));
+    }
+  });
+
+  test("tells of a row without order its first NaN", {}, async (stage) => {
+    const hidden = randomRows(3, 9);
+    hidden[dModel + 5] = NaN;
+    const logits = await stage.logits(hidden);
+    const first = logits.findIndex(Number.isNaN) - vocab;
+    assert(first >= 0 && first < vocab);
+    for (const count of [1, 3]) {
+      const found = await stage.candidates(hidden, count);
+      for (const row of [0, 1, 2]) {
+        const { ids, logits } = candidatesOfRow(found, row);
+        assertEquals(Array.from(logits, Number.isNaN), new Array<boolean>(count).fill(row === 1));
+        if (row === 1) assertEquals(Array.from(ids), new Array<number>(count).fill(first));
+      }
+    }
+  });
+
   test("without a head has no logits", LAYERS, async (stage) => {
     await assertRejects(() => stage.logits(randomRows(1, 7)), Error, "without a head");
+    await assertRejects(() => stage.candidates(randomRows(1, 7), 1), Error, "without a head");
   });
 
   test("of a starter without layers only embeds", { layers: null }, async (stage) => {
@@ -181,6 +226,11 @@ function forward(
     segments: [{ ...segment, rows: to - from }],
     hidden: rows.slice(from * dModel, to * dModel),
   });
+}
+
+/** Ids by falling logit, then rising id. */
+function largest(logits: Float32Array): number[] {
+  return Array.from(logits, (_, id) => id).sort((a, b) => logits[b]! - logits[a]! || a - b);
 }
 
 function bits(values: Float32Array): number[] {

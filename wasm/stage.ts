@@ -3,6 +3,7 @@
  * Implementations: `wasm/simd/` (mdi's own kernels) and `wasm/ort/` (ONNX Runtime's WASM build), which
  * `wasm/load_stage.ts` chooses from; all run behind `wasm/worker.ts`.
  */
+import type { Candidates } from "./candidates.ts";
 
 /** What a node is told to compute with: "auto" takes "simd" where it can run the blocks, else "ort". */
 export type Backend = "auto" | "simd" | "ort";
@@ -123,6 +124,11 @@ export interface Stage extends AsyncDisposable {
    * @returns logits [rows, vocab]; the next call may use their memory again.
    */
   logits(hidden: Float32Array, out?: Float32Array): Promise<Float32Array>;
+  /**
+   * Runs the head over hidden rows [rows, d_model] and tells the largest logits of each alone.
+   * @param count how many of a row, 1 to `MAX_CANDIDATES` of `candidates.ts`.
+   */
+  candidates(hidden: Float32Array, count: number): Promise<Candidates>;
   /** Compute time since the start, in ms, without waiting. */
   computeMs(): number;
 }

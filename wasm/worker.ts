@@ -31,6 +31,11 @@ async function execute(request: WorkerRequest): Promise<void> {
       return;
     }
     if (!stage) throw new MdiError("internal", "Cannot compute: no stage is loaded");
+    if (request.op === "candidates") {
+      const candidates = await stage.candidates(request.hidden, request.count);
+      reply({ id: request.id, ok: true, candidates, computeMs: stage.computeMs() });
+      return;
+    }
     const rows = request.op === "forward"
       ? await stage.forward(request.batch)
       : await stage.logits(request.hidden, request.out);

@@ -1,4 +1,5 @@
 /** What the socket thread and the compute thread say to each other. */
+import type { Candidates } from "./candidates.ts";
 import type { Backend, Batch, StageInfo, StageSpec } from "./stage.ts";
 
 /** A request; those without an id are not answered. */
@@ -6,6 +7,7 @@ export type WorkerRequest =
   | { op: "load"; id: number; backend: Backend; spec: StageSpec }
   | { op: "forward"; id: number; batch: Batch }
   | { op: "logits"; id: number; hidden: Float32Array; out: Float32Array<SharedArrayBuffer> }
+  | { op: "candidates"; id: number; hidden: Float32Array; count: number }
   | { op: "open"; sample: number; capacity: number }
   | { op: "truncate"; sample: number; length: number }
   | { op: "release"; sample: number };
@@ -14,6 +16,7 @@ export type WorkerRequest =
 export type WorkerReply =
   | { id: number; ok: true; info: StageInfo }
   | { id: number; ok: true; rows: Float32Array; computeMs: number }
+  | { id: number; ok: true; candidates: Candidates; computeMs: number }
   | {
     id: number;
     ok: false;

@@ -1,4 +1,5 @@
 /** A stage that computes in a worker of its own: the form in which a node uses every stage. */
+import type { Candidates } from "./candidates.ts";
 import { MdiError, type MdiErrorCode } from "./error.ts";
 import type { Backend, Batch, Stage, StageInfo, StageSpec } from "./stage.ts";
 import type { WorkerReply, WorkerRequest } from "./worker_protocol.ts";
@@ -131,6 +132,15 @@ class WorkerStage implements Stage {
     if (!out) return shared;
     out.set(shared);
     return out;
+  }
+
+  async candidates(hidden: Float32Array, count: number): Promise<Candidates> {
+    const reply = await this.#worker.ask({ op: "candidates", id: 0, hidden, count });
+    if (!("candidates" in reply)) {
+      throw new MdiError("internal", "Cannot compute: no candidates in the answer");
+    }
+    this.#computeMs = reply.computeMs;
+    return reply.candidates;
   }
 
   async #rows(request: WorkerRequest & { id: number }): Promise<Float32Array> {

@@ -24,7 +24,7 @@ const TYPES: Record<string, string> = {
 const page = Deno.args[0];
 if (!page) throw new TypeError("Give the name of a page");
 const owned = new AsyncDisposableStack();
-let socket: WebSocket;
+let socket: WebSocket | undefined;
 let model = "";
 
 await servePeer({
@@ -58,6 +58,8 @@ async function openPage(): Promise<WebSocket> {
       "--disable-gpu",
       "--disable-dev-shm-usage",
       "--disable-background-networking",
+      "--disable-background-timer-throttling",
+      "--disable-renderer-backgrounding",
       "--no-first-run",
       `--user-data-dir=${profile}`,
       "--enable-logging=stderr",
@@ -136,6 +138,7 @@ function html(): string {
 /** Asks the page. @throws {Error} with its own words, or where it takes too long. */
 function ask(request: Request | ({ op: "load" } & LoadOptions)): Promise<unknown> {
   return new Promise((resolve, reject) => {
+    if (!socket) throw new Error("there is no page");
     const late = setTimeout(() => reject(new Error("the page does not answer")), LIMIT_MS);
     socket.onclose = () => reject(new Error("the page closed its socket"));
     socket.onmessage = ({ data }) => {

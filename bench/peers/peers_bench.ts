@@ -170,6 +170,7 @@ async function report(): Promise<void> {
     threads,
     tokens,
     rounds,
+    cpu: await cpuName(),
     peers: descriptions,
     notRun,
     tokensPerSecond: raw,
@@ -186,4 +187,10 @@ function cell(byPeer: Record<string, number[]>, name: string): string {
 
 function times(ratio: number): string {
   return `${ratio.toFixed(2)} ×`;
+}
+
+/** What Linux calls the processor. */
+async function cpuName(): Promise<string> {
+  const text = await Deno.readTextFile("/proc/cpuinfo").catch(() => "");
+  return /^(?:model name|Model)\s*: (.+)$/m.exec(text)?.[1] ?? Deno.build.arch;
 }

@@ -12,7 +12,7 @@ let model: ReturnType<typeof measured> | undefined;
 await servePeer({
   async load({ model: path, threads, variant }) {
     // Not a literal: the project's own check knows nothing of what it imports.
-    const script = join(import.meta.dirname!, "transformers_model.js");
+    const script = join(import.meta.dirname!, "pages/transformers_model.js");
     const { loadTransformers } = await import(pathToFileURL(script).href);
     const wasm = join(import.meta.dirname!, "packages/node_modules/onnxruntime-web/dist");
     const loaded = await loadTransformers({

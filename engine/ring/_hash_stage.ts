@@ -2,8 +2,11 @@
  * Stages for the tests of driver and relay that compute something small which depends on every row of
  * a cache, in order: a wrong or stale row anywhere gives other tokens. Also rings of them in one process.
  */
+import { type Candidates, takeCandidates } from "../../wasm/candidates.ts";
 import type { Batch, Stage, StageInfo } from "../../wasm/stage.ts";
 import { AsyncQueue } from "../async_queue.ts";
+import { createSampler } from "../text/sampler.ts";
+import { resolveSampling, type SamplingRequest } from "../text/sampling_options.ts";
 import { RingDriver, type Turn, type TurnRequest, type TurnResult } from "./driver.ts";
 import type { RingMessage } from "./message.ts";
 import { relay } from "./relay.ts";
@@ -66,6 +69,10 @@ export class HashStage implements Stage {
     return Promise.resolve(out);
   }
 
+  async candidates(hidden: Float32Array, count: number): Promise<Candidates> {
+    return takeCandidates(await this.logits(hidden), VOCAB, count);
+  }
+
   computeMs(): number {
     return 0;
   }
@@ -115,11 +122,12 @@ export function hashRing(config: Partial<SchedulerConfig> = {}) {
   return { driver, stage };
 }
 
-/** A greedy turn and what it came to. */
+/** A turn and what it came to. */
 export function begin(
   prompt: readonly number[],
   limit: number,
   start: (request: TurnRequest) => Turn,
+  sampling: SamplingRequest = { greedy: true },
 ): Turn & { result: Promise<TurnResult> } {
   const { promise, resolve, reject } = Promise.withResolvers<TurnResult>();
   promise.catch(() => {}); // not every test looks
@@ -127,7 +135,7 @@ export function begin(
     prompt,
     limit,
     endTokens: [],
-    draw: (logits) => logits.indexOf(Math.max(...logits)),
+    sampler: createSampler(resolveSampling(sampling, {})),
     accept: () => false,
     ended: (outcome) => outcome instanceof Error ? reject(outcome) : resolve(outcome),
   });

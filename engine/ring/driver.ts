@@ -3,7 +3,7 @@
  * the stage of this node, the link to the next one and the link from the last one.
  *
  *     scheduler --compute--> stage.forward --> link ... ring ... link --returned--> scheduler
- *     scheduler --head-----> stage.logits  --> sampler --> accept --drawn--> scheduler
+ *     scheduler --head-----> readHead      --> sampler --> accept --drawn--> scheduler
  *
  * In a ring of one the frame returns as soon as it is computed. All methods are called on one thread;
  * nothing here waits without a frame being under way.
@@ -11,7 +11,9 @@
 import { MdiError } from "../../wasm/error.ts";
 import type { Stage } from "../../wasm/stage.ts";
 import { type FinishReason, Sample } from "./sample.ts";
+import type { Sampler } from "../text/sampler.ts";
 import { type FrameMessage, type MessageSender, type RingMessage, wantedRows } from "./message.ts";
+import { drawToken, readHead, type WantedRow } from "./next_token.ts";
 import type { FrameSegment, RingAction, RingEvent, Scheduler } from "./schedule.ts";
 
 /** The ring beyond this node. */
@@ -39,8 +41,8 @@ export interface TurnRequest {
   limit: number;
   /** Token ids that end it. */
   endTokens: readonly number[];
-  /** Draws a token from logits [vocab], given all ids so far. */
-  draw(logits: Float32Array, ids: Int32Array): number;
+  /** Draws its tokens. */
+  sampler: Sampler;
   /**
    * Told every drawn id, and whether the sample ends with it.
    * @returns whether it is to stop with it all the same (a stop string).
@@ -88,8 +90,7 @@ interface Running {
 }
 
 /** A row in head and whose token is drawn from it. */
-interface Draw {
-  row: number;
+interface Draw extends WantedRow {
   running: Running;
 }
 
@@ -310,10 +311,10 @@ export class RingDriver {
         if (action.type !== "reject") this.#act(action);
         continue;
       }
-      const draws = action.rows.map(({ sample, row }) => ({
-        row,
-        running: this.#running.get(sample)!,
-      }));
+      const draws = action.rows.map(({ sample, row }): Draw => {
+        const running = this.#running.get(sample)!;
+        return { row, running, sampler: running.request.sampler };
+      });
       this.#heads = this.#heads.then(() => this.#head(draws, frame.hidden))
         .catch((error) => this.fail(error));
     }
@@ -321,16 +322,15 @@ export class RingDriver {
 
   async #head(draws: readonly Draw[], hidden: Float32Array): Promise<void> {
     if (this.#failure) return;
-    const { stage, dModel, vocab } = this.#options;
-    const logits = await stage.logits(pickRows(hidden, draws.map(({ row }) => row), dModel));
+    const rows = await readHead(this.#options, hidden, draws);
     if (this.#failure) return;
     const start = performance.now();
     const ended: number[] = [];
-    draws.forEach(({ running }, i) => {
+    draws.forEach(({ running, sampler }, i) => {
       const { sample, request } = running;
       // A turn that was stopped while its row was in head draws no more, even if the next one runs.
       if (this.#running.get(sample.id) !== running || sample.finish !== null) return;
-      const token = request.draw(logits.subarray(i * vocab, (i + 1) * vocab), sample.ids());
+      const token = drawToken(sampler, rows[i]!, sample.ids());
       const last = sample.append(token) !== null;
       if (request.accept(token, last)) sample.end("stop");
       if (sample.finish !== null) ended.push(sample.id);
@@ -350,14 +350,6 @@ export class RingDriver {
     const ids = Array.from(sample.ids(sample.promptLength));
     request.ended({ finish: sample.finish!, ids, cached });
   }
-}
-
-/** The given rows of hidden [rows, d_model]; itself where they are all of it. */
-function pickRows(hidden: Float32Array, rows: readonly number[], dModel: number): Float32Array {
-  if (rows.length * dModel === hidden.length) return hidden;
-  const out = new Float32Array(rows.length * dModel);
-  rows.forEach((row, i) => out.set(hidden.subarray(row * dModel, (row + 1) * dModel), i * dModel));
-  return out;
 }
 
 function sameSegments(

@@ -1,5 +1,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { MdiError } from "../../wasm/error.ts";
+import { createSampler } from "../text/sampler.ts";
+import { resolveSampling } from "../text/sampling_options.ts";
 import { begin, hashRing } from "./_hash_stage.ts";
 import type { RingDriver } from "./driver.ts";
 
@@ -107,7 +109,7 @@ Deno.test("RingDriver tells a turn's end in the step that ends it", async () => 
     prompt: PROMPT,
     limit: 50,
     endTokens: [],
-    draw: () => 0,
+    sampler: createSampler(resolveSampling({ greedy: true }, {})),
     accept: () => false,
     ended: () => ended++,
   });

@@ -1,3 +1,4 @@
+import { takeCandidates } from "../../wasm/candidates.ts";
 import { createSampler } from "./sampler.ts";
 import { resolveSampling, type SamplingRequest } from "./sampling_options.ts";
 
@@ -16,6 +17,12 @@ for (const vocab of [49_152, 151_936]) {
     const sampler = createSampler(resolveSampling({ ...request, seed: 1n }, {}));
     Deno.bench(`sampler/${vocab}/${name}`, () => {
       sampler.sample(logits, [1, 2, 3]);
+    });
+    if (sampler.candidates === null) continue;
+    const row = takeCandidates(logits, vocab, sampler.candidates);
+    if (!sampler.isDecidedBy(row)) continue;
+    Deno.bench(`sampler/${vocab}/${name}, from candidates`, () => {
+      sampler.sampleCandidates(row);
     });
   }
 }

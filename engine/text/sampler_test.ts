@@ -1,7 +1,9 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
+import { MAX_CANDIDATES, takeCandidates } from "../../wasm/candidates.ts";
 import { MdiError } from "../../wasm/error.ts";
-import { createSampler } from "./sampler.ts";
+import { createSampler, type Sampler } from "./sampler.ts";
+import { SplitMix64 } from "./random.ts";
 import { resolveSampling, type SamplingRequest } from "./sampling_options.ts";
 
 const OFF: SamplingRequest = { temperature: 1, topK: 0, topP: 1, minP: 0, seed: 1n };
@@ -85,6 +87,92 @@ Deno.test("Sampler keeps and weighs the tokens that transformers' warpers would"
   );
 });
 
+/** A draw that sees the candidates alone where they decide; tells whether they did. */
+function drawFromFew(made: Sampler, logits: Float32Array, more = 0): [number, boolean] {
+  const count = Math.min(made.candidates! + more, MAX_CANDIDATES);
+  const row = takeCandidates(logits, logits.length, count);
+  return made.isDecidedBy(row)
+    ? [made.sampleCandidates(row), true]
+    : [made.sample(logits, []), false];
+}
+
+Deno.test("Sampler.sampleCandidates() draws what sample() does, draw after draw", () => {
+  const request = fc.record({
+    greedy: fc.boolean(),
+    temperature: fc.double({ min: 0.05, max: 3, noNaN: true }),
+    topK: fc.integer({ min: 1, max: 40 }),
+    topP: fc.oneof(fc.constantFrom(0, 1), fc.double({ min: 0, max: 1, noNaN: true })),
+    minP: fc.oneof(fc.constant(0), fc.double({ min: 0, max: 1, noNaN: true })),
+    seed: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
+  });
+  const logit = fc.oneof(
+    { weight: 8, arbitrary: fc.float({ min: -20, max: 20, noNaN: true }) },
+    { weight: 2, arbitrary: fc.integer({ min: -2, max: 12 }) },
+    { weight: 1, arbitrary: fc.constantFrom(-Infinity, 0, -0) },
+  );
+  const rows = fc.array(fc.array(logit, { minLength: 1, maxLength: 80 }), { minLength: 1 });
+  let [decided, all] = [0, 0];
+  fc.assert(
+    fc.property(request, rows, fc.nat(3), (options, values, more) => {
+      const [whole, few] = [sampler(options), sampler(options)];
+      for (const row of values) {
+        const logits = Float32Array.from([...row, 1]); // one is finite
+        for (let draw = 0; draw < 8; draw++) {
+          const [id, fromFew] = drawFromFew(few, logits, more);
+          assertEquals(id, whole.sample(logits, []));
+          all++;
+          if (fromFew) decided++;
+        }
+      }
+    }),
+    { numRuns: 300, seed: 7 },
+  );
+  assert(decided > all / 2 && decided < all, `${decided} of ${all} draws saw candidates alone`);
+});
+
+Deno.test("Sampler.sampleCandidates() draws what sample() does from a large vocabulary", () => {
+  const random = new SplitMix64(3n);
+  const logits = Float32Array.from({ length: 49_152 }, () => 24 * random.nextFloat() ** 2);
+  for (const topK of [1, 2, 50, 1000, MAX_CANDIDATES - 1]) {
+    for (const topP of [0.5, 0.95, 1]) {
+      const request = { topK, topP, temperature: 1.5 };
+      const [whole, few] = [sampler(request), sampler(request)];
+      for (let draw = 0; draw < 20; draw++) {
+        assertEquals(drawFromFew(few, logits)[0], whole.sample(logits, []));
+      }
+    }
+  }
+});
+
+Deno.test("Sampler.candidates is null where a token may depend on all logits", () => {
+  assertEquals(sampler({ greedy: true }).candidates, 1);
+  assertEquals(sampler({ topK: 50, topP: 0.9, minP: 0.1 }).candidates, 51);
+  assertEquals(sampler({ topK: MAX_CANDIDATES - 1 }).candidates, MAX_CANDIDATES);
+  for (
+    const request of [
+      {},
+      { topP: 0.95 },
+      { minP: 0.1 },
+      { topK: MAX_CANDIDATES },
+      { topK: 50, repetitionPenalty: 1.1 },
+      { greedy: true, topK: 50, repetitionPenalty: 1.1 },
+    ]
+  ) {
+    assertEquals(sampler(request).candidates, null);
+  }
+});
+
+Deno.test("Sampler.isDecidedBy() wants all equals of the k-th largest logit", () => {
+  const made = sampler({ topK: 2 });
+  const decided = (...values: number[]) =>
+    made.isDecidedBy(takeCandidates(Float32Array.from(values), values.length, 3));
+  assert(decided(3, 1, 2));
+  assert(decided(3, 3, 2));
+  assert(!decided(3, 2, 2));
+  assert(decided(2, 2));
+  assert(decided(2));
+});
+
 Deno.test("Sampler draws in proportion to the probabilities", () => {
   const logits = Float32Array.from([0, 1, 2, 3, -1, 0.5]);
   const draws = 20_000;
@@ -125,6 +213,19 @@ Deno.test("Sampler refuses logits that are not numbers", () => {
       const logits = Float32Array.from(values);
       const error = assertThrows(() => sampler(request).sample(logits, []), MdiError);
       assertEquals(error.code, "internal");
+    }
+  }
+  for (const values of [[1, NaN, NaN], [-Infinity, -Infinity], [1, Infinity], [0, 1, 2, 3, NaN]]) {
+    const logits = Float32Array.from(values);
+    const expected = assertThrows(() => sampler({}).sample(logits, []), MdiError);
+    for (const request of [{ greedy: true }, { topK: 1 }, { topK: 2 }, { topK: 9 }]) {
+      const made = sampler(request);
+      const row = takeCandidates(logits, logits.length, made.candidates!);
+      const error = assertThrows(() => made.sampleCandidates(row), MdiError);
+      assertEquals(
+        [error.code, error.message, error.details],
+        [expected.code, expected.message, expected.details],
+      );
     }
   }
 });

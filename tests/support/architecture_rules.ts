@@ -103,7 +103,9 @@ export function docViolations(files: readonly SourceFile[]): string[] {
         const name = declaration.exec(line)?.[1];
         if (name === undefined || documented.has(name)) return [];
         documented.add(name); // an overload's first signature speaks for all
-        return lines[i - 1]?.trimEnd().endsWith("*/")
+        // AssemblyScript's kernels have decorators between.
+        const above = lines[i - 1]?.startsWith("@") ? lines[i - 2] : lines[i - 1];
+        return above?.trimEnd().endsWith("*/")
           ? []
           : [`${path}: ${name} has no doc comment`];
       });

@@ -18,3 +18,10 @@ export function equalBits(a: ArrayBufferView, b: ArrayBufferView): boolean {
   const others = bytes(b);
   return a.byteLength === b.byteLength && bytes(a).every((byte, i) => byte === others[i]);
 }
+
+/** ‖a - b‖ / ‖b‖; NaN where a value is. */
+export function relativeError(a: Float32Array, b: Float32Array): number {
+  if (a.length !== b.length) throw new RangeError(`${a.length} values against ${b.length}`);
+  const difference = b.reduce((sum, value, i) => sum + (a[i]! - value) ** 2, 0);
+  return Math.sqrt(difference / b.reduce((sum, value) => sum + value ** 2, 0));
+}

@@ -41,6 +41,45 @@ export function isExact(dtype: FileDtype): boolean {
   return TOLERANCE[dtype] === 1e-4 && dtype !== "q8";
 }
 
+/** How the `simd` stage computes with what a model file holds. */
+export type SimdForm = "float" | "half" | "quantised" | "int8";
+
+/**
+ * Largest ‖difference‖ / ‖oracle‖ of a prompt's logits from `simd`. The fixtures' weights are random, so that
+ * errors grow from layer to layer more than a trained model's do. Measured, at most:
+ *
+ * - float: 2e-6, where only the order of additions differs.
+ * - half: 7e-3. Graphs of f16 are computed in f32; what differs is where the oracle's ONNX Runtime rounds to
+ *   f16, which takes it farther from torch's f32 than `simd` is.
+ * - quantised: 5.4e-2, by activations of int8 in blocks of 32.
+ * - int8: 1.1e-1. The oracle's ONNX Runtime has activations of int8, too, with one scale for all of a tensor, and
+ *   is itself 5e-2 to 1.4e-1 from torch.
+ */
+export const SIMD_TOLERANCE: Readonly<Record<SimdForm, number>> = {
+  float: 1e-5,
+  half: 1e-2,
+  quantised: 7e-2,
+  int8: 1.3e-1,
+};
+
+/** How `simd` computes with a model file, by its path below the fixture. */
+export function simdFormOf(file: string): SimdForm {
+  switch (dtypeOf(file)) {
+    case "gguf":
+      return /-(f32|f16|bf16)\.gguf$/.test(file) ? "float" : "quantised";
+    case "fp32":
+    case "safetensors":
+      return "float";
+    case "fp16":
+      return "half";
+    case "q4":
+    case "q4f16":
+      return "quantised";
+    case "q8":
+      return "int8";
+  }
+}
+
 interface RawPrompt {
   ids?: number[];
   "greedy_ids": number[];

@@ -1,66 +1,19 @@
 /**
- * Models cut into a store and loaded as stages, the way a ring's nodes load them, without the ring. The
+ * Models loaded as stages, the way a ring's nodes load them, without the ring. The
  * stages run on the test's own thread: there ONNX Runtime puts Node's Worker in the place of the global
  * one, so that no compute worker can be started beside them.
  */
-import type { Manifest, ModelSource } from "../../engine/model/types.ts";
-import { importModel } from "../../engine/model/import.ts";
-import { openStore, type Store } from "../../engine/store/store.ts";
-import { blocksFor } from "../../rpc/configuration.ts";
+import type { Manifest } from "../../engine/model/types.ts";
 import { createSession } from "../../wasm/ort/runtime.ts";
 import { loadOrtStage } from "../../wasm/ort/stage.ts";
 import { argmax } from "./numbers.ts";
+import type { ImportedModel } from "./imported_model.ts";
 import type { Stage, StageRange, StageSpec } from "../../wasm/stage.ts";
 
 // ONNX Runtime's first call opens a message port that stays open: outside of any test.
 await createSession("nothing", new Uint8Array(1), []).catch(() => {});
 
 const SAMPLE = 0;
-
-/** A model whose blocks lie in a store of its own, which goes when this is disposed. */
-export class ImportedModel implements AsyncDisposable {
-  readonly manifest: Manifest;
-  readonly store: Store;
-
-  private constructor(manifest: Manifest, store: Store) {
-    this.manifest = manifest;
-    this.store = store;
-  }
-
-  /** Cuts a model. */
-  static async from(source: ModelSource): Promise<ImportedModel> {
-    const directory = await Deno.makeTempDir({ prefix: "mdi-test-" });
-    try {
-      const store = await openStore(directory);
-      return new ImportedModel(await importModel(source, store), store);
-    } catch (error) {
-      await Deno.remove(directory, { recursive: true });
-      throw error;
-    }
-  }
-
-  /** What a stage of these blocks is loaded from. */
-  spec(range: StageRange, memoryBytes: number | null = null): StageSpec {
-    const { name, config } = this.manifest;
-    const ends = [...(range.embed ? ["embed"] : []), ...(range.head ? ["head"] : [])];
-    return {
-      model: name,
-      range,
-      blocks: blocksFor(this.manifest, range.layers, ends)
-        .map(({ name, hash }) => ({ name, path: this.store.path(hash), hash })),
-      dModel: config.hidden,
-      vocab: config.vocab,
-      memoryBytes,
-      threads: 1,
-      kv: "f32",
-      packed: null,
-    };
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await Deno.remove(this.store.layout.root, { recursive: true });
-  }
-}
 
 /** How a {@linkcode StageRing} is loaded. */
 export interface StageRingOptions {
@@ -71,6 +24,11 @@ export interface StageRingOptions {
   cuts?: readonly number[];
   /** As {@linkcode StageSpec.memoryBytes}. */
   memoryBytes?: number | null;
+  /**
+   * How a stage is loaded.
+   * @default {loadOrtStage}
+   */
+  load?: (spec: StageSpec) => Promise<Stage>;
 }
 
 /** One sample over stages that are called one after another. */
@@ -89,7 +47,7 @@ export class StageRing implements AsyncDisposable {
 
   /** Loads the stages of a model. */
   static async load(model: ImportedModel, options: StageRingOptions = {}): Promise<StageRing> {
-    const { cuts = [], memoryBytes = null } = options;
+    const { cuts = [], memoryBytes = null, load = loadOrtStage } = options;
     await using owned = new AsyncDisposableStack();
     const stages: Stage[] = [];
     const bounds = [0, ...cuts, model.manifest.config.layers];
@@ -100,7 +58,7 @@ export class StageRing implements AsyncDisposable {
         layers: last < first ? null : [first, last],
         head: i === 0,
       };
-      stages.push(owned.use(await loadOrtStage(model.spec(range, memoryBytes))));
+      stages.push(owned.use(await load(model.spec(range, memoryBytes))));
     }
     return new StageRing(stages, model.manifest, owned.move());
   }

@@ -2,6 +2,7 @@
  * The `ort` stage: any cut graph in ONNX Runtime's WebAssembly build. The segments of a batch run one
  * after another, so a row's bits never depend on its company; batching gains nothing here.
  */
+import { type Candidates, takeCandidates } from "../candidates.ts";
 import { OpenBlocks } from "../block_file.ts";
 import { MdiError } from "../error.ts";
 import type { Batch, Stage, StageInfo, StageSpec } from "../stage.ts";
@@ -162,6 +163,10 @@ class OrtStage implements Stage {
     }
     this.#computeMs += performance.now() - start;
     return logits;
+  }
+
+  async candidates(hidden: Float32Array, count: number): Promise<Candidates> {
+    return takeCandidates(await this.logits(hidden), this.#spec.vocab, count);
   }
 
   computeMs(): number {

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { buildKernels } from "./_build.ts";
 import type { KernelBuild } from "./module.ts";
 
 /** The kernels that are not matrix products, as AssemblyScript exports them; addresses are bytes. */
@@ -101,8 +102,12 @@ async function openBench(build: KernelBuild): Promise<KernelBench> {
 /** The built entry, kept in the system's temporary directory by the hash of all sources. */
 async function buildEntry(build: KernelBuild): Promise<Uint8Array<ArrayBuffer>> {
   const folder = fileURLToPath(new URL("kernels", import.meta.url));
-  const hash = createHash("sha256").update(await Deno.readFile(join(folder, "../abi.ts")));
-  for (const { name } of [...Deno.readDirSync(folder)].sort((a, b) => a.name < b.name ? -1 : 1)) {
+  const hash = createHash("sha256");
+  for (const name of ["../abi.ts", "../_build.ts"]) {
+    hash.update(await Deno.readFile(join(folder, name)));
+  }
+  const sources = await Array.fromAsync(Deno.readDir(folder));
+  for (const { name } of sources.sort((a, b) => a.name < b.name ? -1 : 1)) {
     hash.update(name).update(await Deno.readFile(join(folder, name)));
   }
   const file = join(tmpdir(), `mdi_others_${build}_${hash.digest("hex").slice(0, 16)}.wasm`);
@@ -111,18 +116,9 @@ async function buildEntry(build: KernelBuild): Promise<Uint8Array<ArrayBuffer>> 
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
-  const features = build === "relaxed" ? "simd,relaxed-simd,threads" : "simd,threads";
   const partial = `${file}.${crypto.randomUUID()}`;
-  const { success, stderr } = await new Deno.Command("npx", {
-    args: [
-      ...["-y", "-p", "assemblyscript@0.28.20", "asc", "_others_test_entry.ts", "-o", partial],
-      ...["--enable", features, "--importMemory", "--sharedMemory", "--initialMemory", "256"],
-      ...["--maximumMemory", "65536", "--memoryBase", "16384", "--optimizeLevel", "1"],
-      ...["--noAssert", "--runtime", "stub"],
-    ],
-    cwd: folder,
-  }).output();
-  if (!success) throw new Error(new TextDecoder().decode(stderr));
+  const relaxed = build === "relaxed";
+  await buildKernels({ entry: "_others_test_entry.ts", relaxed, out: partial });
   await Deno.rename(partial, file);
   return await Deno.readFile(file);
 }

@@ -74,6 +74,7 @@ export class RandomModel {
       gate: this.linear(Q4_1, 96, 64),
       up: this.linear(Q4_1, 96, 64),
       down: this.linear(Q8_0, 64, 96),
+      outputNorm: null,
     };
   }
 }

@@ -116,6 +116,8 @@ export const OP_ATTEND = 5;
 export const OP_MERGE = 6;
 /** down's input: silu(gate · x) · (up · x). */
 export const OP_GATE_UP = 7;
+/** Rows of f32 to quantised ones. */
+export const OP_QUANTISE = 8;
 
 /** What run() returns where a thread did not answer. */
 export const THREAD_LOST = -1;

@@ -10,6 +10,16 @@ function panelIndex(t: number, d: number): number {
   return (d >> 3) * 512 + t * 8 + (d & 7);
 }
 
+/** Where the i-th of f16 values lies: of eight, 0 to 3 are the high halves of words, 4 to 7 the low. */
+function halfIndex(i: number): number {
+  return (i & ~7) + (i & 3) * 2 + (i & 4 ? 0 : 1);
+}
+
+/** panelIndex() for i8, where two positions alternate. */
+function pairIndex(t: number, d: number): number {
+  return (d >> 3) * 512 + (t >> 1) * 16 + (d & 7) * 2 + (t & 1);
+}
+
 Deno.test("storeKey() and storeValue() write one position in f32 and f16, and nothing beside it", () => {
   for (const [type, bytes] of [[KV_F32, 4], [KV_F16, 2]] as const) {
     for (const bench of benches) {
@@ -25,8 +35,9 @@ Deno.test("storeKey() and storeValue() write one position in f32 and f16, and no
         const view = type === KV_F32
           ? new Float32Array(want.buffer)
           : new Float16Array(want.buffer);
-        key.forEach((each, d) => view[slot * D + d] = each);
-        value.forEach((each, d) => view[64 * D + panelIndex(slot, d)] = each);
+        const place = type === KV_F32 ? (i: number) => i : halfIndex;
+        key.forEach((each, d) => view[place(slot * D + d)] = each);
+        value.forEach((each, d) => view[place(64 * D + panelIndex(slot, d))] = each);
         assertEquals(bench.bytes(chunk, want.length).slice(), want);
       }
     }
@@ -47,7 +58,7 @@ Deno.test("storeKey() and storeValue() round to i8 by the position's largest val
       for (
         const [row, from, at] of [
           [key, 0, (d: number) => slot * D + d],
-          [value, part, (d: number) => panelIndex(slot, d)],
+          [value, part, (d: number) => pairIndex(slot, d)],
         ] as const
       ) {
         const largest = Math.max(...row.map(Math.abs));

@@ -63,7 +63,10 @@ export type Rope =
   /** angle = position · frequency[i]; cosines and sines are multiplied by `scale`. */
   | { type: "frequencies"; half: number; frequencies: Vector; scale: number };
 
-/** One decoder layer: x += o(attention(norm(x))), then x += down(silu(gate(norm(x))) · up(norm(x))). */
+/**
+ * One decoder layer: x += o(attention(norm(x))), then x += down(silu(gate(norm(x))) · up(norm(x))), and in f16
+ * exports' last one x = norm(x).
+ */
 export interface DecoderLayer {
   kind: "layer";
   dModel: number;
@@ -86,6 +89,8 @@ export interface DecoderLayer {
   gate: Linear;
   up: Linear;
   down: Linear;
+  /** The last norm, where the last layer ends with it and not the head begins with it. */
+  outputNorm: Norm | null;
 }
 
 /** Token ids to rows of a table [vocab, dModel]. */
@@ -94,10 +99,10 @@ export interface DecoderEmbed {
   table: Matrix;
 }
 
-/** The last norm and the product with the output table. */
+/** The last norm, where the last layer did not end with it, and the product with the output table. */
 export interface DecoderHead {
   kind: "head";
-  norm: Norm;
+  norm: Norm | null;
   weight: Linear;
 }
 

@@ -12,7 +12,7 @@ import type {
 } from "./packed_block.ts";
 import type { PackedFile } from "./packed_file.ts";
 import { groupsOf } from "./packed_layout.ts";
-import type { LayerAt, LinearAt, MatrixAt, NormAt } from "./program.ts";
+import type { HeadAt, LayerAt, LinearAt, MatrixAt, NormAt } from "./program.ts";
 
 /** Biases are read in whole groups of 16. */
 const VECTOR_PADDING = 16;
@@ -43,11 +43,11 @@ export class WeightLoader {
   /** A layer. */
   async layer(): Promise<LayerAt> {
     const layer: PackedLayer = expectKind(this.#file.block, "layer");
-    const { heads, kvHeads, headDim, scale, window, rope } = layer;
+    const { heads, kvHeads, headDim, half, scale, window } = layer;
     const qkv: LinearAt[] = [];
     for (const each of layer.qkv) qkv.push(await this.#linear(each));
     return {
-      ...{ heads, kvHeads, headDim, half: rope.half, scale, window, qkv },
+      ...{ heads, kvHeads, headDim, half, scale, window, qkv },
       inputNorm: await this.#norm(layer.inputNorm),
       queryNorm: layer.queryNorm && await this.#norm(layer.queryNorm),
       keyNorm: layer.keyNorm && await this.#norm(layer.keyNorm),
@@ -56,15 +56,16 @@ export class WeightLoader {
       gate: await this.#linear(layer.gate),
       up: await this.#linear(layer.up),
       down: await this.#linear(layer.down),
+      outputNorm: layer.outputNorm && await this.#norm(layer.outputNorm),
     };
   }
 
   /** The head; `table` loads the embedding table where they are tied. */
-  async head(table: () => Promise<MatrixAt>): Promise<{ norm: NormAt; weight: LinearAt }> {
+  async head(table: () => Promise<MatrixAt>): Promise<HeadAt> {
     const { norm, weight }: PackedHead = expectKind(this.#file.block, "head");
     const matrix: PackedMatrix | TiedMatrix = weight.weight;
     return {
-      norm: await this.#norm(norm),
+      norm: norm && await this.#norm(norm),
       weight: {
         weight: "tied" in matrix ? await table() : await this.#matrix(matrix),
         bias: weight.bias ? await this.#vector(weight.bias) : 0,

@@ -1,14 +1,5 @@
 /** A decoder block whose weights are packed: the index of a packed file. */
-import type { TensorLocation } from "../block.ts";
-import type {
-  DecoderEmbed,
-  DecoderHead,
-  DecoderLayer,
-  Linear,
-  Matrix,
-  Rope,
-  Vector,
-} from "./decoder.ts";
+import type { DecoderEmbed, DecoderHead, DecoderLayer, Linear, Matrix, Vector } from "./decoder.ts";
 
 /** A packed matrix [n, k] in a file. */
 export interface PackedMatrix {
@@ -30,17 +21,6 @@ export interface PackedVector {
   offset: number;
 }
 
-/** A table of a rotation that the graph itself held. */
-export interface PackedTable extends PackedVector {
-  /** sha256 of the f32 values, lower-case hex: layers with equal tables share one in memory. */
-  sha256: string;
-}
-
-/** A table of a rotation that stays where it is: layers have it in common, and it may be large. */
-export interface StoredTable extends Vector {
-  source: TensorLocation;
-}
-
 /** A head's matrix that is the embed block's table, and lies in that block's packed file. */
 export interface TiedMatrix {
   tied: "embed";
@@ -55,16 +35,11 @@ export type Packed<T> = T extends Matrix ? PackedMatrix
   : T extends object ? { [Key in keyof T]: Packed<T[Key]> }
   : T;
 
-/** Where a packed layer's rotation comes from. */
-export type PackedRope =
-  | (Omit<Packed<Extract<Rope, { type: "table" }>>, "cos" | "sin"> & {
-    cos: PackedTable | StoredTable;
-    sin: PackedTable | StoredTable;
-  })
-  | Packed<Extract<Rope, { type: "frequencies" }>>;
-
-/** A packed decoder layer. */
-export type PackedLayer = Omit<Packed<DecoderLayer>, "rope"> & { rope: PackedRope };
+/** A packed decoder layer. What its rotation is made of stays in the block, and layers have it in common. */
+export type PackedLayer = Omit<Packed<DecoderLayer>, "rope"> & {
+  /** Half of the values of a head that are rotated. */
+  half: number;
+};
 
 /** A packed table of embeddings. */
 export type PackedEmbed = Packed<DecoderEmbed>;

@@ -7,13 +7,9 @@ import type {
   PackedHead,
   PackedLayer,
   PackedMatrix,
-  PackedRope,
-  PackedTable,
   PackedVector,
-  StoredTable,
   TiedMatrix,
 } from "./packed_block.ts";
-import { DTYPE_BYTES } from "./pack_kind.ts";
 import { packedBytes, packedKindInfo } from "./packed_layout.ts";
 
 /** What is wrong with an index: "layer.gate.weight: kind is 99". */
@@ -52,21 +48,24 @@ function layer(fields: Fields): PackedLayer {
   const parts = fields.list("qkv");
   const outputs = parts.length === 1 ? [queries + 2 * keys] : [queries, keys, keys];
   if (parts.length !== outputs.length) throw fields.bad(`qkv has ${parts.length} parts`);
+  const half = fields.int("half");
+  if (2 * half > headDim) throw fields.bad(`it rotates ${2 * half} of ${headDim} values`);
   const inner = fields.fields("gate").fields("weight").int("n");
   return {
     ...{ kind: "layer", dModel, heads, kvHeads, headDim },
     scale: fields.number("scale"),
     window: fields.isNull("window") ? null : fields.int("window"),
-    rope: rope(fields.fields("rope"), headDim),
+    half,
     inputNorm: norm(fields.fields("inputNorm"), dModel),
     qkv: parts.map((part, i) => linear(part, outputs[i]!, dModel)),
-    queryNorm: fields.isNull("queryNorm") ? null : norm(fields.fields("queryNorm"), headDim),
-    keyNorm: fields.isNull("keyNorm") ? null : norm(fields.fields("keyNorm"), headDim),
+    queryNorm: optionalNorm(fields, "queryNorm", headDim),
+    keyNorm: optionalNorm(fields, "keyNorm", headDim),
     output: linear(fields.fields("output"), dModel, queries),
     postNorm: norm(fields.fields("postNorm"), dModel),
     gate: linear(fields.fields("gate"), inner, dModel),
     up: linear(fields.fields("up"), inner, dModel),
     down: linear(fields.fields("down"), dModel, inner),
+    outputNorm: optionalNorm(fields, "outputNorm", dModel),
   };
 }
 
@@ -76,29 +75,19 @@ function head(fields: Fields): PackedHead {
   const weight = place.has("tied") ? tiedMatrix(place) : matrix(place);
   return {
     kind: "head",
-    norm: norm(fields.fields("norm"), weight.k),
+    norm: optionalNorm(fields, "norm", weight.k),
     weight: { weight, bias: bias(product, weight.n) },
   };
-}
-
-function rope(fields: Fields, headDim: number): PackedRope {
-  const type = fields.text("type");
-  const half = fields.int("half");
-  if (2 * half > headDim) throw fields.bad(`it rotates ${2 * half} of ${headDim} values`);
-  if (type === "frequencies") {
-    const frequencies = vector(fields.fields("frequencies"), half);
-    return { type, half, frequencies, scale: fields.number("scale") };
-  }
-  if (type !== "table") throw fields.bad(`type is "${type}"`);
-  const positions = fields.int("positions");
-  const cos = table(fields.fields("cos"), positions * half);
-  return { type, positions, half, cos, sin: table(fields.fields("sin"), positions * half) };
 }
 
 function norm(fields: Fields, length: number): Packed<Norm> {
   const epsilon = fields.number("epsilon");
   if (epsilon < 0) throw fields.bad(`epsilon is ${epsilon}`);
   return { weight: vector(fields.fields("weight"), length), epsilon };
+}
+
+function optionalNorm(fields: Fields, key: string, length: number): Packed<Norm> | null {
+  return fields.isNull(key) ? null : norm(fields.fields(key), length);
 }
 
 function linear(fields: Fields, n: number, k: number): Packed<Linear> {
@@ -136,30 +125,6 @@ function vector(fields: Fields, length: number): PackedVector {
   const met = fields.int("length");
   if (met !== length) throw fields.bad(`it has ${met} values, not ${length}`);
   return { length, offset: fields.place(4 * length) };
-}
-
-function table(fields: Fields, length: number): PackedTable | StoredTable {
-  if (fields.has("source")) return storedTable(fields, length);
-  const sha256 = fields.text("sha256");
-  if (!/^[0-9a-f]{64}$/.test(sha256)) throw fields.bad("sha256 is none");
-  return { ...vector(fields, length), sha256 };
-}
-
-function storedTable(fields: Fields, length: number): StoredTable {
-  const dtype = fields.text("dtype");
-  if (dtype !== "f32" && dtype !== "f16" && dtype !== "bf16") {
-    throw fields.bad(`dtype is "${dtype}"`);
-  }
-  const place = fields.fields("source");
-  const source = {
-    block: place.text("block"),
-    offset: place.int("offset", 0),
-    length: place.int("length"),
-  };
-  if (fields.int("length") !== length || source.length !== length * DTYPE_BYTES[dtype]) {
-    throw fields.bad(`${source.length} bytes are not ${length} ${dtype} values`);
-  }
-  return { length, dtype, source };
 }
 
 /** The fields of a JSON object whose values are checked as they are read. */

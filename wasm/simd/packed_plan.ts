@@ -1,28 +1,24 @@
 /** Lays the weights of a decoder block out for a packed file. Reads nothing. */
 import { align } from "../block.ts";
-import type { DecoderBlock, DecoderLayer, Linear, Matrix, Norm, Rope, Vector } from "./decoder.ts";
+import type { DecoderBlock, DecoderLayer, Linear, Matrix, Norm, Vector } from "./decoder.ts";
 import { requireKind } from "./pack.ts";
 import type {
   Packed,
   PackedBlock,
   PackedLayer,
   PackedMatrix,
-  PackedRope,
-  PackedTable,
   PackedVector,
-  StoredTable,
 } from "./packed_block.ts";
 import { packedBytes } from "./packed_layout.ts";
 
 /** A weight and its place in the data section. */
 export type PackedPart =
   | { matrix: Matrix; to: PackedMatrix }
-  | { vector: Vector; to: PackedVector }
-  | { vector: Vector; to: PackedTable };
+  | { vector: Vector; to: PackedVector };
 
 /** A packed file before it is written. */
 export interface PackedPlan {
-  /** What the file's index will be, but for the hashes of its tables. */
+  /** The file's index. */
   index: PackedBlock;
   /** What to write, in the order of the data section. */
   parts: PackedPart[];
@@ -77,14 +73,6 @@ class Layout {
     return to;
   }
 
-  table(vector: Vector): PackedTable | StoredTable {
-    const { length, dtype, source } = vector;
-    if (!(source instanceof Uint8Array)) return { length, dtype, source };
-    const to = { length, offset: this.#take(4 * length), sha256: "" };
-    this.parts.push({ vector, to });
-    return to;
-  }
-
   linear({ weight, bias }: Linear): Packed<Linear> {
     return { weight: this.matrix(weight), bias: bias && this.vector(bias) };
   }
@@ -107,7 +95,7 @@ function place(layout: Layout, block: DecoderBlock, embed: Matrix | undefined): 
     case "layer":
       return placeLayer(layout, block);
     case "head": {
-      const norm = layout.norm(block.norm);
+      const norm = block.norm && layout.norm(block.norm);
       const { weight, bias } = block.weight;
       if (!embed || !isSameMatrix(weight, embed)) {
         return { kind: "head", norm, weight: layout.linear(block.weight) };
@@ -122,7 +110,7 @@ function placeLayer(layout: Layout, layer: DecoderLayer): PackedLayer {
   const { kind, dModel, heads, kvHeads, headDim, scale, window } = layer;
   return {
     ...{ kind, dModel, heads, kvHeads, headDim, scale, window },
-    rope: placeRope(layout, layer.rope),
+    half: layer.rope.half,
     inputNorm: layout.norm(layer.inputNorm),
     qkv: layer.qkv.map((linear) => layout.linear(linear)),
     queryNorm: layer.queryNorm && layout.norm(layer.queryNorm),
@@ -132,16 +120,8 @@ function placeLayer(layout: Layout, layer: DecoderLayer): PackedLayer {
     gate: layout.linear(layer.gate),
     up: layout.linear(layer.up),
     down: layout.linear(layer.down),
+    outputNorm: layer.outputNorm && layout.norm(layer.outputNorm),
   };
-}
-
-function placeRope(layout: Layout, rope: Rope): PackedRope {
-  if (rope.type === "frequencies") {
-    const { type, half, scale } = rope;
-    return { type, half, frequencies: layout.vector(rope.frequencies), scale };
-  }
-  const { type, positions, half } = rope;
-  return { type, positions, half, cos: layout.table(rope.cos), sin: layout.table(rope.sin) };
 }
 
 /** Whether two matrices are made of the same bytes of the same blocks in the same way. */

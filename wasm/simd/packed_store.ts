@@ -1,11 +1,14 @@
 /** The packed files of a stage's blocks: found where an earlier start left them, else made. */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import type { OpenBlocks } from "../block_file.ts";
 import { MdiError, messageOf } from "../error.ts";
 import type { DecoderBlock, Matrix } from "./decoder.ts";
 import { blockReader } from "./pack_from.ts";
+import type { PackedBlock } from "./packed_block.ts";
 import { PACKED_VERSION, PackedFile } from "./packed_file.ts";
+import { planPackedBlock } from "./packed_plan.ts";
 import { writePackedBlock } from "./packed_writer.ts";
 
 /** A block to be packed. */
@@ -60,11 +63,12 @@ export class PackedFiles implements AsyncDisposable {
     { name, block, hashes }: BlockToPack,
     embed: Matrix | undefined,
   ): Promise<void> {
+    const { index } = planPackedBlock(block, { embed });
     const kept = directory !== null && hashes !== null;
     const path = kept
-      ? join(directory, packedName(hashes, embed !== undefined))
+      ? join(directory, packedName(hashes, isTied(index)))
       : join(this.#temporary ??= await Deno.makeTempDir({ prefix: "mdi-packed-" }), name);
-    const found = kept ? await openIfGood(path) : undefined;
+    const found = kept ? await openIfGood(path, index) : undefined;
     if (found) {
       this.#files.set(name, found);
       return;
@@ -80,19 +84,26 @@ export class PackedFiles implements AsyncDisposable {
   }
 }
 
+function isTied(index: PackedBlock): boolean {
+  return index.kind === "head" && "tied" in index.weight.weight;
+}
+
 /**
  * Begins with the block's own hash, with which it goes. The rest tells apart what equal block files become
  * beside other blocks: with other weights in those, or without a table to share.
  */
-function packedName(hashes: readonly string[], shares: boolean): string {
-  const key = createHash("sha256").update(`${shares}\n${hashes.join("\n")}`).digest("hex");
+function packedName(hashes: readonly string[], tied: boolean): string {
+  const key = createHash("sha256").update(`${tied}\n${hashes.join("\n")}`).digest("hex");
   return `${hashes[0]}.packed${PACKED_VERSION}-${key.slice(0, 16)}`;
 }
 
-/** A packed file of this version; undefined where there is none, or one that is damaged. */
-async function openIfGood(path: string): Promise<PackedFile | undefined> {
+/** A packed file of this index; undefined where there is none, or one that is damaged or has another. */
+async function openIfGood(path: string, index: PackedBlock): Promise<PackedFile | undefined> {
   try {
-    return await PackedFile.open(path);
+    const file = await PackedFile.open(path);
+    if (isDeepStrictEqual(file.block, index)) return file;
+    file[Symbol.dispose]();
+    return undefined;
   } catch (error) {
     if (error instanceof MdiError) return undefined;
     throw error;

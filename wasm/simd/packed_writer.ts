@@ -1,5 +1,4 @@
 /** Writes packed files (format: `packed_file.ts`). */
-import { createHash } from "node:crypto";
 import { align } from "../block.ts";
 import { MdiError, messageOf } from "../error.ts";
 import type { DecoderBlock, Matrix, Vector } from "./decoder.ts";
@@ -28,11 +27,6 @@ export async function writePackedBlock(
   options: { embed?: Matrix | undefined } = {},
 ): Promise<void> {
   const { index, parts, dataBytes } = planPackedBlock(block, options);
-  for (const part of parts) {
-    if ("vector" in part && "sha256" in part.to) {
-      part.to.sha256 = await vectorDigest(part.vector, read);
-    }
-  }
   try {
     checkPackedIndex(index, dataBytes);
   } catch (cause) {
@@ -65,13 +59,6 @@ function front(index: unknown): Uint8Array {
   view.setUint32(12, json.length, true);
   out.set(json, PACKED_HEADER_BYTES);
   return out;
-}
-
-async function vectorDigest(vector: Vector, read: SourceReader): Promise<string> {
-  const hash = createHash("sha256");
-  // deno-lint-ignore require-await -- a ByteWriter
-  await eachPiece(vector, read, async (bytes) => void hash.update(bytes));
-  return hash.digest("hex");
 }
 
 /** A vector's f32 bytes, piece by piece. */

@@ -6,9 +6,9 @@ import { type GraphView, Mismatch, operator } from "./graph_view.ts";
 import { OPERATORS, tensorValue } from "./partial_operators.ts";
 import { known, type PartialTensor, unknown } from "./partial_tensor.ts";
 
-/** A whole number above this is a bound of a type, not a length; so is a float above the next. */
-const MAX_LENGTH = 2 ** 31;
-/** The least that exports in half precision lower a masked score by. */
+/** Whole numbers from here on stand for "to the end", not for a length. */
+const MAX_LENGTH = 2 ** 31 - 1;
+/** Floats from here on lower masked scores, or are the base of a rotation. */
 const MAX_FLOAT_LENGTH = 1e4;
 /** A longer run would take too long. */
 const MAX_RUN = 2 ** 17;

@@ -67,8 +67,10 @@ export const OPERATORS: ReadonlyMap<string, Operator> = new Map<string, Operator
   ["Reciprocal", ([x]) => x && each(x, false, (value) => 1 / value)],
   ["Cos", ([x]) => x && each(x, false, Math.cos)],
   ["Sin", ([x]) => x && each(x, false, Math.sin)],
-  ["Sigmoid", ([x]) => x && unknown(x.dims)],
-  ["Softmax", ([x]) => x && unknown(x.dims)],
+  ...["Sigmoid", "Softmax", "Tanh", "Exp", "Erf"].map((name): [string, Operator] => [
+    name,
+    ([x]) => x && unknown(x.dims),
+  ]),
   ["Identity", ([x]) => x],
   ["Cast", cast],
   ["Where", where],
@@ -212,7 +214,9 @@ function concat(inputs: readonly Result[], node: NodeProto): Result {
   if (axis === undefined || parts.length !== inputs.length) return undefined;
   if (parts.some(({ dims }) => dims.length !== first!.dims.length)) return undefined;
   const outer = product(first!.dims.slice(0, axis));
-  if (parts.some(({ dims }) => product(dims.slice(0, axis)) !== outer)) return undefined;
+  const fits = (dims: readonly number[]) =>
+    dims.every((dim, i) => i === axis || dim === first!.dims[i]);
+  if (!parts.every(({ dims }) => fits(dims))) return undefined;
   const dims = first!.dims.with(axis, parts.reduce((all, part) => all + part.dims[axis]!, 0));
   const datas = parts.map(({ data }) => data).filter((data) => data !== null);
   if (datas.length !== parts.length) return unknown(dims, first!.integer);

@@ -19,7 +19,8 @@ export function known(
   fill: (out: Float64Array) => void,
 ): PartialTensor {
   const length = product(dims);
-  if (!(length >= 0 && length <= MAX_ELEMENTS)) return { dims, data: null, integer };
+  const sizes = dims.every((dim) => Number.isInteger(dim) && dim >= 0);
+  if (!sizes || length > MAX_ELEMENTS) return unknown(dims, integer);
   const data = new Float64Array(length);
   fill(data);
   return { dims, data, integer };

@@ -14,6 +14,7 @@ import {
   OP_LINEAR,
   OP_MERGE,
   OP_NORM,
+  OP_QUANTISE,
 } from "./abi.ts";
 
 /** A packed matrix in memory. */
@@ -55,6 +56,13 @@ export interface LayerAt {
   gate: LinearAt;
   up: LinearAt;
   down: LinearAt;
+  outputNorm: NormAt | null;
+}
+
+/** A head whose weights are in memory. */
+export interface HeadAt {
+  norm: NormAt | null;
+  weight: LinearAt;
 }
 
 /** The caches' form. */
@@ -145,39 +153,13 @@ export class ProgramWriter {
     this.#op(OP_EMBED, [table.kind, table.address, table.k, out.address, out.stride]);
   }
 
-  /** RMSNorm, in the forms that the consumers want. */
-  norm(norm: NormAt, k: number, input: Rows, out: Rows, outQ: Rows, consumers: LinearAt[]): void {
-    const quantised = consumers.some(isQuantised);
-    const plain = consumers.some((it) => !isQuantised(it));
-    this.#op(OP_NORM, [
-      ...[input.address, input.stride, norm.address, k, bits(norm.epsilon)],
-      ...(plain ? [out.address, out.stride] : [0, 0]),
-      ...(quantised ? [outQ.address, outQ.stride] : [0, 0]),
-    ]);
-  }
-
-  /** Products with the same input, whose outputs lie one after another in a row. */
-  linear(parts: LinearAt[], input: Rows, inputQ: Rows, out: Rows, add: boolean): void {
-    let column = 0;
-    const words = parts.flatMap(({ weight: { kind, n, address }, bias }) => {
-      const part = [kind, address, Math.ceil(n / GROUP), out.address + 4 * column, bias];
-      column += n;
-      return part;
-    });
-    const { k } = parts[0]!.weight;
-    this.#op(OP_LINEAR, [
-      ...[inputQ.address, inputQ.stride, input.address, input.stride, out.stride],
-      ...[k, Number(add), parts.length, ...words],
-    ]);
-  }
-
   /** A decoder layer. `offset` is where its keys and values lie in a page. */
   layer(layer: LayerAt, buffers: Buffers, cache: CacheShape, offset: number): void {
     const { heads, kvHeads, headDim, half, scale, window, gate, up, down } = layer;
     const { hidden, normed, normedQ, qkv, attended, attendedQ, gateUp, gated, gatedQ } = buffers;
     const k = gate.weight.k;
-    this.norm(layer.inputNorm, k, hidden, normed, normedQ, layer.qkv);
-    this.linear(layer.qkv, normed, normedQ, qkv, false);
+    this.#normFor(layer.inputNorm, k, hidden, normed, normedQ, layer.qkv);
+    this.#linear(layer.qkv, normed, normedQ, qkv, false);
     this.#op(OP_CACHE, [
       ...[qkv.address, qkv.stride, heads, kvHeads, headDim, half, bits(scale)],
       ...[layer.queryNorm?.address ?? 0, layer.keyNorm?.address ?? 0],
@@ -193,8 +175,8 @@ export class ProgramWriter {
       ...[0, 0, heads, kvHeads, headDim, window ?? 0, 0, 0, 0],
       ...[attended.address, attended.stride, 0, ...outQ],
     ]);
-    this.linear([layer.output], attended, attendedQ, hidden, true);
-    this.norm(layer.postNorm, k, hidden, normed, normedQ, [gate, up]);
+    this.#linear([layer.output], attended, attendedQ, hidden, true);
+    this.#normFor(layer.postNorm, k, hidden, normed, normedQ, [gate, up]);
     this.#op(OP_GATE_UP, [
       ...[normedQ.address, normedQ.stride, normed.address, normed.stride, k],
       ...[gate.weight.kind, gate.weight.address, gate.bias],
@@ -203,7 +185,57 @@ export class ProgramWriter {
       ...(isQuantised(down) ? [gatedQ.address, gatedQ.stride, 0, 0] : []),
       ...(isQuantised(down) ? [] : [0, 0, gated.address, gated.stride]),
     ]);
-    this.linear([down], gated, gatedQ, hidden, true);
+    this.#linear([down], gated, gatedQ, hidden, true);
+    const { outputNorm } = layer;
+    if (outputNorm) this.#norm(outputNorm, k, hidden, hidden, null);
+  }
+
+  /** A head: hidden rows to logits. */
+  head({ norm, weight }: HeadAt, { hidden, normed, normedQ }: Buffers, logits: Rows): void {
+    const { k } = weight.weight;
+    if (norm) {
+      this.#normFor(norm, k, hidden, normed, normedQ, [weight]);
+    } else if (isQuantised(weight)) {
+      this.#op(OP_QUANTISE, [hidden.address, hidden.stride, k, normedQ.address, normedQ.stride]);
+    }
+    this.#linear([weight], norm ? normed : hidden, normedQ, logits, false);
+  }
+
+  /** RMSNorm, in the forms that the consumers want. */
+  #normFor(
+    norm: NormAt,
+    k: number,
+    input: Rows,
+    out: Rows,
+    outQ: Rows,
+    consumers: LinearAt[],
+  ): void {
+    const quantised = consumers.some(isQuantised);
+    const plain = consumers.some((it) => !isQuantised(it));
+    this.#norm(norm, k, input, plain ? out : null, quantised ? outQ : null);
+  }
+
+  /** RMSNorm; `out` may be `input`. */
+  #norm(norm: NormAt, k: number, input: Rows, out: Rows | null, outQ: Rows | null): void {
+    this.#op(OP_NORM, [
+      ...[input.address, input.stride, norm.address, k, bits(norm.epsilon)],
+      ...[out?.address ?? 0, out?.stride ?? 0, outQ?.address ?? 0, outQ?.stride ?? 0],
+    ]);
+  }
+
+  /** Products with the same input, whose outputs lie one after another in a row. */
+  #linear(parts: LinearAt[], input: Rows, inputQ: Rows, out: Rows, add: boolean): void {
+    let column = 0;
+    const words = parts.flatMap(({ weight: { kind, n, address }, bias }) => {
+      const part = [kind, address, Math.ceil(n / GROUP), out.address + 4 * column, bias];
+      column += n;
+      return part;
+    });
+    const { k } = parts[0]!.weight;
+    this.#op(OP_LINEAR, [
+      ...[inputQ.address, inputQ.stride, input.address, input.stride, out.stride],
+      ...[k, Number(add), parts.length, ...words],
+    ]);
   }
 
   #op(code: number, words: readonly number[]): void {

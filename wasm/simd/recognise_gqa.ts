@@ -1,4 +1,7 @@
-/** GroupQueryAttention with the rotation inside, as onnxruntime-genai's builder and the emitter write it. */
+/**
+ * GroupQueryAttention, as onnxruntime-genai's builder and the emitter write it: with the rotation inside, or
+ * after RotaryEmbedding.
+ */
 import type { NodeProto } from "../gen/onnx/onnx_pb.ts";
 import type { DecoderLayer, Linear, Norm, Rope } from "./decoder.ts";
 import { floatAttribute, type GraphView, intAttribute, Mismatch } from "./graph_view.ts";
@@ -54,25 +57,26 @@ export function matchGroupQueryAttention(view: GraphView, value: string): Attent
   const heads = intAttribute(node, "num_heads", 0);
   const kvHeads = intAttribute(node, "kv_num_heads", 0);
   if (!(heads > 0 && kvHeads > 0)) throw view.corrupt("an attention without heads");
-  const packed = (node.input[INPUTS.key] ?? "") === "";
-  const { input, qkv, queryNorm, keyNorm } = packed
-    ? packedProjection(view, node)
-    : projections(view, node, heads, kvHeads);
+  const { rope, query, key } = rotation(view, node);
+  const { input, qkv, queryNorm, keyNorm } = key === ""
+    ? packedProjection(view, query)
+    : projections(view, [query, key, node.input[INPUTS.value] ?? ""], heads, kvHeads);
   const headDim = qkv.reduce((all, { weight }) => all + weight.n, 0) / (heads + 2 * kvHeads);
   if (!Number.isInteger(headDim)) {
     throw view.corrupt(`${heads} + 2 · ${kvHeads} heads do not divide its projections`);
   }
   const scale = floatAttribute(node, "scale", 0);
   const window = intAttribute(node, "local_window_size", -1);
+  if (window === 0) throw new Mismatch("has an attention window of no positions");
   return {
     input,
     heads,
     kvHeads,
     headDim,
     scale: scale === 0 ? 1 / Math.sqrt(headDim) : scale,
-    // The operator counts the positions before the query.
-    window: window < 0 ? null : window + 1,
-    rope: tables(view, node),
+    // With the query's own position, as ONNX Runtime counts it since its pull request 25927.
+    window: window < 0 ? null : window,
+    rope,
     qkv,
     queryNorm,
     keyNorm,
@@ -82,9 +86,6 @@ export function matchGroupQueryAttention(view: GraphView, value: string): Attent
 function checkAttributes(node: NodeProto): void {
   const softcap = floatAttribute(node, "softcap", 0);
   if (softcap !== 0) throw new Mismatch(`has a softcap of ${softcap} in its attention`);
-  if (intAttribute(node, "do_rotary", 0) !== 1) {
-    throw new Mismatch("does not rotate its keys and queries within GroupQueryAttention");
-  }
   if (intAttribute(node, "rotary_interleaved", 0) !== 0) {
     throw new Mismatch("rotates neighbouring values instead of halves");
   }
@@ -136,21 +137,21 @@ interface Projections {
   keyNorm: Norm | null;
 }
 
-function packedProjection(view: GraphView, node: NodeProto): Projections {
-  const found = matchLinear(view, node.input[INPUTS.query]!);
+function packedProjection(view: GraphView, value: string): Projections {
+  const found = matchLinear(view, value);
   if (!found) throw new Mismatch("has queries that are no product of the hidden rows");
   return { input: found.input, qkv: [found.linear], queryNorm: null, keyNorm: null };
 }
 
 function projections(
   view: GraphView,
-  node: NodeProto,
+  values: readonly [string, string, string],
   heads: number,
   kvHeads: number,
 ): Projections {
-  const query = projection(view, node.input[INPUTS.query]!, heads);
-  const key = projection(view, node.input[INPUTS.key]!, kvHeads);
-  const value = projection(view, node.input[INPUTS.value]!, kvHeads);
+  const query = projection(view, values[0], heads);
+  const key = projection(view, values[1], kvHeads);
+  const value = projection(view, values[2], kvHeads);
   if (value.norm) throw new Mismatch("has a norm of its values");
   const input = view.origin(query.input);
   if (view.origin(key.input) !== input || view.origin(value.input) !== input) {
@@ -189,8 +190,40 @@ function normLength(view: GraphView, value: string): number | undefined {
   return weight === undefined ? undefined : view.floats(weight)?.length;
 }
 
-function tables(view: GraphView, node: NodeProto): Rope {
-  const [cos, sin] = [INPUTS.cos, INPUTS.sin].map((index) => view.floats(node.input[index] ?? ""));
+interface Rotated {
+  rope: Rope;
+  /** What is rotated; the key is "" where the query is packed with it. */
+  query: string;
+  key: string;
+}
+
+function rotation(view: GraphView, node: NodeProto): Rotated {
+  const [query = "", key = ""] = node.input;
+  if (intAttribute(node, "do_rotary", 0) === 1) {
+    const [cos = "", sin = ""] = node.input.slice(INPUTS.cos);
+    return { rope: tables(view, cos, sin), query, key };
+  }
+  const [first, second] = [query, key].map((value) => rotatedBefore(view, value));
+  if (!first || !second || first.input.slice(1, 4).join() !== second.input.slice(1, 4).join()) {
+    throw new Mismatch("does not rotate its queries and keys, or by different angles");
+  }
+  const [, positions = "", cos = "", sin = ""] = first.input;
+  if (view.origin(positions) !== "position_ids") {
+    throw new Mismatch("computes the positions that it rotates by");
+  }
+  return { rope: tables(view, cos, sin), query: first.input[0]!, key: second.input[0]! };
+}
+
+/** RotaryEmbedding of halves, before attention. */
+function rotatedBefore(view: GraphView, value: string): NodeProto | undefined {
+  const node = view.made(value, "com.microsoft.RotaryEmbedding");
+  const plain = node && intAttribute(node, "interleaved", 0) === 0 &&
+    floatAttribute(node, "scale", 1) === 1 && intAttribute(node, "is_packed_batching", 0) === 0;
+  return plain ? node : undefined;
+}
+
+function tables(view: GraphView, cosValue: string, sinValue: string): Rope {
+  const [cos, sin] = [view.floats(cosValue), view.floats(sinValue)];
   if (!cos || !sin || cos.dims.length !== 2 || cos.dims.join() !== sin.dims.join()) {
     throw new Mismatch("has no constant tables of its rotation");
   }

@@ -1,17 +1,18 @@
-/** A layer block: x += o(attention(norm(x))), then x += down(silu(gate(norm(x))) · up(norm(x))). */
+/** A layer block: x += o(attention(norm(x))), then x += down(silu(gate(norm(x))) · up(norm(x))), and maybe a norm. */
 import type { DecoderLayer, Linear } from "./decoder.ts";
 import { floatAttribute, type GraphView, Mismatch, operator } from "./graph_view.ts";
 import { type Attention, matchGroupQueryAttention } from "./recognise_gqa.ts";
 import { matchAttention } from "./recognise_attention.ts";
 import { factors, matchLinear, type Product } from "./recognise_linear.ts";
-import { matchNorm, matchSum } from "./recognise_norm.ts";
+import { matchNorm, matchSum, type Normalised } from "./recognise_norm.ts";
 
 /**
  * Recognises a layer block.
  * @throws {Mismatch}
  */
 export function recogniseLayer(view: GraphView): DecoderLayer {
-  const after = residual(view, "hidden_out", "feed-forward");
+  const last = lastNorm(view);
+  const after = residual(view, last?.input ?? "hidden_out", "feed-forward");
   const dModel = after.product.linear.weight.n;
   const mlp = feedForward(view, after.product.input);
   const postNorm = matchNorm(view, mlp.input, dModel);
@@ -40,11 +41,18 @@ export function recogniseLayer(view: GraphView): DecoderLayer {
     gate: mlp.gate,
     up: mlp.up,
     down: after.product.linear,
+    outputNorm: last?.norm ?? null,
   });
 }
 
 function dimensions({ input: _, ...rest }: Attention): Omit<Attention, "input"> {
   return rest;
+}
+
+/** The norm that a layer ends with where there is no sum: f16 exports are cut behind the last one. */
+function lastNorm(view: GraphView): Normalised | undefined {
+  if (matchSum(view, "hidden_out")) return undefined;
+  return matchNorm(view, "hidden_out", view.inputDims("hidden")?.[2] ?? 0);
 }
 
 /** A sum of a product and what else. */
@@ -55,9 +63,6 @@ function residual(
 ): { product: Product; rest: string } {
   const sum = matchSum(view, value);
   if (!sum) {
-    if (matchNorm(view, value, view.inputDims("hidden")?.[2] ?? 0)) {
-      throw new Mismatch("ends with the last norm, as f16 exports are cut");
-    }
     const node = view.producer(value);
     throw new Mismatch(
       `has no sum after its ${of}, but ${node ? operator(node) : "nothing"}`,
@@ -127,6 +132,11 @@ function checked(view: GraphView, layer: DecoderLayer): DecoderLayer {
   if (rope.half % 4 !== 0 || 2 * rope.half > headDim) {
     throw new Mismatch(`rotates ${2 * rope.half} of ${headDim} values of a head`);
   }
+  // Products are written 16 outputs at a time, and those of q, k and v lie side by side.
+  const narrow = layer.qkv.find(({ weight }) => weight.n % 16 !== 0);
+  if (narrow) {
+    throw new Mismatch(`has a weight of ${narrow.weight.n} outputs, which is no multiple of 16`);
+  }
   const width = (linears: readonly Linear[]) =>
     linears.reduce((all, { weight }) => all + weight.n, 0);
   const declared = (name: string, axis: number, size: number) =>
@@ -138,6 +148,7 @@ function checked(view: GraphView, layer: DecoderLayer): DecoderLayer {
       declared(name, 3, headDim),
     ]),
     layer.qkv.every(({ weight }) => weight.k === dModel),
+    (layer.outputNorm?.weight.length ?? dModel) === dModel,
     width(layer.qkv) === (heads + 2 * kvHeads) * headDim,
     layer.output.weight.k === heads * headDim && layer.output.weight.n === dModel,
     layer.gate.weight.k === dModel && layer.up.weight.k === dModel,

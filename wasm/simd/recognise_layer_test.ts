@@ -47,7 +47,7 @@ Deno.test("recogniseBlock() sees what differs and keeps meaning", () => {
     layer((parts) => void (nodeOf(parts, value)[3]![key] = to));
   assertEquals(attribute("attended", "scale", { float: 0.5 }).scale, 0.5);
   assertEquals(attribute("attended", "scale", { float: 0 }).scale, 0.25, "the operator's own");
-  assertEquals(attribute("attended", "local_window_size", 8).window, 9);
+  assertEquals(attribute("attended", "local_window_size", 8).window, 8);
   assertEquals(attribute("normed2", "epsilon", { float: 0.5 }).postNorm.epsilon, 0.5);
   const swapped = layer((parts) => {
     for (const value of ["hidden_out", "between", "silu", "gated"]) {
@@ -84,6 +84,27 @@ Deno.test("recogniseBlock() finds biases, fused sums and SiLU as one operator", 
   assertEquals(swish, layer());
 });
 
+/** Moves the rotation out of the attention. */
+function rotateBefore(parts: GraphParts): void {
+  parts.inputs["position_ids"] = [1, null];
+  const attention = nodeOf(parts, "attended");
+  attention[3]!["do_rotary"] = 0;
+  const at = parts.nodes.indexOf(attention);
+  const rotate = (x: string, y: string): GraphParts["nodes"][number] => [
+    "com.microsoft.RotaryEmbedding",
+    [x, "position_ids", "cos", "sin"],
+    [y],
+    { interleaved: 0 },
+  ];
+  const [query, key] = attention[1];
+  parts.nodes.splice(at, 0, rotate(query!, "query_rotated"), rotate(key!, "key_rotated"));
+  attention[1] = ["query_rotated", "key_rotated", ...attention[1].slice(2, 7)];
+}
+
+Deno.test("recogniseBlock() finds a rotation before the attention", () => {
+  assertEquals(layer(rotateBefore), layer());
+});
+
 Deno.test("recogniseBlock() says what it does not know", async (t) => {
   const set = (value: string, key: string, to: number | { float: number }) => (parts: GraphParts) =>
     void (nodeOf(parts, value)[3]![key] = to);
@@ -95,7 +116,34 @@ Deno.test("recogniseBlock() says what it does not know", async (t) => {
     ["softcap", set("attended", "softcap", { float: 30 }), "has a softcap of 30 in its attention"],
     ["smooth softmax", set("attended", "smooth_softmax", 1), "smooth softmax"],
     ["interleaved rotation", set("attended", "rotary_interleaved", 1), "neighbouring values"],
+    ["an empty window", set("attended", "local_window_size", 0), "window of no positions"],
     ["no rotation", set("attended", "do_rotary", 0), "does not rotate"],
+    ["positions of its own", (parts) => {
+      rotateBefore(parts);
+      parts.nodes.unshift(["Neg", ["position_ids"], ["positions"]]);
+      for (const value of ["query_rotated", "key_rotated"]) {
+        nodeOf(parts, value)[1][1] = "positions";
+      }
+    }, "computes the positions that it rotates by"],
+    ["neighbours rotated before", (parts) => {
+      rotateBefore(parts);
+      nodeOf(parts, "key_rotated")[3]!["interleaved"] = 1;
+    }, "does not rotate"],
+    ["an odd number of narrow heads", ({ inputs, nodes, constants }) => {
+      inputs["past.key"] = inputs["past.value"] = [1, 1, null, 8];
+      const node = nodes.find(([name]) => name.endsWith("Attention"))!;
+      Object.assign(node[3]!, { num_heads: 8, kv_num_heads: 1 });
+      node[1].splice(0, 2, "query", "key");
+      for (const name of ["key", "value"]) {
+        nodes.find(([, , outputs]) => outputs[0] === name)![3]!["N"] = 8;
+        const at = constants.findIndex((tensor) => tensor.name === `${name}.weight`);
+        constants[at] = external(`${name}.weight`, DataType.UINT8, [8, 36], 8 * 36);
+      }
+      for (const name of ["cos", "sin"]) {
+        const at = constants.findIndex((tensor) => tensor.name === name);
+        constants[at] = external(name, DataType.FLOAT, [128, 4], 128 * 16);
+      }
+    }, "8 outputs, which is no multiple of 16"],
     ["a quantised cache", set("attended", "kv_cache_bit_width", 8), "kv_cache_bit_width 8"],
     ["a bias of scores", ({ inputs, nodes }) => {
       inputs["bias"] = [1];

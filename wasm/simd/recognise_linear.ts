@@ -211,13 +211,27 @@ function matchProduct(view: GraphView, value: string): Product | undefined {
     case "com.microsoft.MatMulNBits":
       return nBitsProduct(view, node);
     case "MatMul": {
-      const weight = floatMatrix(view, node.input[1] ?? "", true);
+      const weight = matMulWeight(view, node.input[1] ?? "");
       return weight && product(node.input[0], weight);
     }
     case "Mul":
       return integerProduct(view, value);
   }
   return undefined;
+}
+
+/** [k, n] in floating point, or in integers with a scale, or one for each of its columns. */
+function matMulWeight(view: GraphView, value: string): Matrix | undefined {
+  const node = view.made(value, "DequantizeLinear");
+  if (!node) return floatMatrix(view, value, true);
+  const [codes = "", scale = "", zeroPoint = ""] = node.input;
+  if (!view.constant(codes)) return undefined;
+  const weight = int8Matrix(view, true, [codes, scale, zeroPoint]);
+  const perRow = weight.form.type === "int8" && weight.form.perRow;
+  if (perRow && ![-1, 1].includes(intAttribute(node, "axis", 1))) {
+    throw new Mismatch("has a scale for each input of a weight");
+  }
+  return weight;
 }
 
 function nBitsProduct(view: GraphView, node: NodeProto): Product {

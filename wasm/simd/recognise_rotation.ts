@@ -117,7 +117,8 @@ export function rotationRope(view: GraphView, { cos, sin }: Rotation, run: Layer
   const frequencies = Float32Array.from(angles.data.subarray(width!, width! + half));
   const scale = values.get(cos)?.data?.[0] ?? NaN;
   const holds = (tensor: PartialTensor | undefined, wave: (angle: number) => number) =>
-    tensor?.data?.length === rows * 2 * half && tensor.dims.at(-1) === 2 * half &&
+    tensor?.data?.length === rows * 2 * half &&
+    tensor.dims.slice(-2).join() === [rows, 2 * half].join() &&
     tensor.data.every((value, i) => {
       const angle = Math.fround(
         POSITIONS[Math.trunc(i / (2 * half))]! * frequencies[i % half]!,

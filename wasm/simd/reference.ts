@@ -1,35 +1,46 @@
-/** Asks ONNX Runtime what a block answers to a probe. */
+/** Asks ONNX Runtime what blocks answer to probes. */
 import { MdiError, type MdiErrorCode } from "../error.ts";
 import type { StageSpec } from "../stage.ts";
 import type { Probe } from "./compare.ts";
 import type { ReferenceReply, ReferenceRequest } from "./reference_protocol.ts";
 
-/** How long it may take: loading ONNX Runtime alone takes seconds on a small board. */
+/** How long an answer may take: loading ONNX Runtime alone takes seconds on a small board. */
 const LIMIT_MS = 300_000;
 
-/**
- * Runs a stage of one block in a worker of its own.
- * @throws {MdiError} what ONNX Runtime says of the block; internal where it does not answer.
- */
-export async function askReference(spec: StageSpec, probe: Probe): Promise<Float32Array[]> {
-  const worker = new Worker(new URL("./reference_worker.ts", import.meta.url), { type: "module" });
-  const { promise, resolve, reject } = Promise.withResolvers<ReferenceReply>();
-  const timer = setTimeout(
-    () => reject(new MdiError("internal", "Cannot compare with ONNX Runtime: it does not answer")),
-    LIMIT_MS,
-  );
-  worker.onmessage = ({ data }: MessageEvent<ReferenceReply>) => resolve(data);
-  worker.onerror = (event) => {
-    event.preventDefault();
-    reject(new MdiError("internal", `Cannot compare with ONNX Runtime: ${event.message}`));
-  };
-  try {
-    worker.postMessage({ spec, probe } satisfies ReferenceRequest);
-    const reply = await promise;
-    if (reply.ok) return reply.answers;
-    throw new MdiError(reply.code as MdiErrorCode, reply.message);
-  } finally {
-    clearTimeout(timer);
-    worker.terminate();
+/** ONNX Runtime in a worker, which starts with the first question. Owns the worker. */
+export class Reference implements Disposable {
+  #worker: Worker | undefined;
+
+  /**
+   * Runs a stage of one block; one question at a time.
+   * @throws {MdiError} what ONNX Runtime says of the block; internal where it does not answer.
+   */
+  async ask(spec: StageSpec, probe: Probe): Promise<Float32Array[]> {
+    const worker = this.#worker ??= new Worker(
+      new URL("./reference_worker.ts", import.meta.url),
+      { type: "module" },
+    );
+    const { promise, resolve, reject } = Promise.withResolvers<ReferenceReply>();
+    const fail = (why: string) =>
+      reject(new MdiError("internal", `Cannot compare with ONNX Runtime: ${why}`));
+    const timer = setTimeout(() => fail("it does not answer"), LIMIT_MS);
+    worker.onmessage = ({ data }: MessageEvent<ReferenceReply>) => resolve(data);
+    worker.onerror = (event) => {
+      event.preventDefault();
+      fail(event.message);
+    };
+    try {
+      worker.postMessage({ spec, probe } satisfies ReferenceRequest);
+      const reply = await promise;
+      if (reply.ok) return reply.answers;
+      throw new MdiError(reply.code as MdiErrorCode, reply.message);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Ends the worker, and with it gives back its memory. */
+  [Symbol.dispose](): void {
+    this.#worker?.terminate();
   }
 }

@@ -1,4 +1,4 @@
-/** ONNX Runtime for one comparison, in a worker of its own that gives its memory back when it ends. */
+/** ONNX Runtime for comparisons, in a worker of its own that gives its memory back when it ends. */
 /// <reference lib="deno.worker" />
 import { MdiError, messageOf } from "../error.ts";
 import { loadOrtStage } from "../ort/stage.ts";

@@ -53,7 +53,11 @@ export async function loadSimdStage(
   if (spec.packed !== null && !options.unjudged) {
     const load = (single: StageSpec) => loadUnjudged(single, options);
     const withPlace = { ...spec, packed: spec.packed };
-    const verdicts = await judge(withPlace, recognised.blocks.keys(), packed, version, load);
+    const toJudge = Array.from(
+      recognised.blocks,
+      ([name, block]) => ({ name, block, model: blocks.header(name).model }),
+    );
+    const verdicts = await judge(withPlace, toJudge, { version, load });
     if (verdicts.refusal !== null) return { unusable: verdicts.refusal };
     notes.push(...verdicts.notes);
   }

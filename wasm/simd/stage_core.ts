@@ -1,8 +1,10 @@
 /** A loaded `simd` stage: takes batches apart into calls of the kernels. */
-import { MdiError } from "../error.ts";
+import { type Candidates, candidatesOfRow, makeCandidates } from "../candidates.ts";
+import { MdiError, messageOf } from "../error.ts";
 import type { Batch, Segment, Stage, StageInfo } from "../stage.ts";
 import {
   CLAIM_BYTES,
+  GROUP,
   PAGE,
   PARTIALS,
   PROFILE,
@@ -16,16 +18,16 @@ import {
   THREAD_LOST,
 } from "./abi.ts";
 import { KvCaches } from "./caches.ts";
+import { CandidateSelector } from "./candidate_selector.ts";
 import type { KernelMemory } from "./memory.ts";
 import type { Kernels } from "./module.ts";
 import type { ThreadPool } from "./pool.ts";
 import {
   type Buffers,
   type CacheShape,
+  type HeadAt,
   type LayerAt,
-  type LinearAt,
   type MatrixAt,
-  type NormAt,
   placeBuffers,
   ProgramWriter,
 } from "./program.ts";
@@ -42,7 +44,7 @@ export interface StageParts {
   vocab: number;
   embed: MatrixAt | null;
   layers: LayerAt[];
-  head: { norm: NormAt; weight: LinearAt } | null;
+  head: HeadAt | null;
   rope: RopeRows | null;
   cache: CacheShape;
 }
@@ -52,6 +54,16 @@ interface Program {
   ops: number;
   count: number;
   claims: number;
+}
+
+/** The head's program, where its hidden rows and logits are, and what looks through these. */
+interface Head {
+  program: Program;
+  hidden: number;
+  logits: number;
+  /** Bytes from one row of logits to the next. */
+  stride: number;
+  selector: CandidateSelector;
 }
 
 /** The stage; owns its pool. */
@@ -65,11 +77,7 @@ export class SimdStage implements Stage {
   #caches: KvCaches;
   #buffers: Buffers;
   #body: Program;
-  #head: Program | null = null;
-  /** Where the head's hidden rows and logits are. */
-  #headRows = 0;
-  #logits = 0;
-  #logitStride: number;
+  #head: Head | null;
   #rows: number;
   #rotations: number;
   /** Pages of the largest cache that the parts of attention have room for. */
@@ -92,7 +100,7 @@ export class SimdStage implements Stage {
     this.#kernels = kernels;
     this.#pool = pool;
     this.#threads = info.threads;
-    const { dModel, vocab, layers, cache } = parts;
+    const { dModel, layers, cache } = parts;
     const take = (bytes: number) => memory.take(bytes);
     const kvHeads = layers[0]?.kvHeads ?? 0;
     this.#caches = new KvCaches(memory, layers.length * kvHeads * cache.headBytes);
@@ -100,7 +108,6 @@ export class SimdStage implements Stage {
     this.#rows = take(BODY_ROWS * ROW_BYTES);
     const half = parts.rope?.half ?? 0;
     this.#rotations = take(BODY_ROWS * 8 * half);
-    this.#logitStride = 4 * Math.ceil(vocab / 16) * 16;
     const control: [number, number][] = [
       [READING, reading],
       [ROWS, this.#rows],
@@ -115,20 +122,24 @@ export class SimdStage implements Stage {
       body.layer(layer, this.#buffers, cache, i * kvHeads * cache.headBytes)
     );
     this.#body = this.#place(body);
-    if (parts.head) this.#head = this.#placeHead(parts.head);
+    this.#head = parts.head && this.#placeHead(parts.head);
   }
 
-  #placeHead({ norm, weight }: NonNullable<StageParts["head"]>): Program {
-    const { dModel } = this.#parts;
+  #placeHead(head: HeadAt): Head {
+    const { dModel, vocab } = this.#parts;
     const take = (bytes: number) => this.#memory.take(bytes);
-    const { hidden, normed, normedQ } = placeBuffers(take, HEAD_ROWS, dModel, []);
-    this.#headRows = hidden.address;
-    this.#logits = take(HEAD_ROWS * this.#logitStride);
+    const buffers = placeBuffers(take, HEAD_ROWS, dModel, []);
+    const stride = 4 * Math.ceil(vocab / GROUP) * GROUP;
+    const logits = take(HEAD_ROWS * stride);
     const program = new ProgramWriter();
-    program.norm(norm, dModel, hidden, normed, normedQ, [weight]);
-    const out = { address: this.#logits, stride: this.#logitStride };
-    program.linear([weight], normed, normedQ, out, false);
-    return this.#place(program);
+    program.head(head, buffers, { address: logits, stride });
+    return {
+      program: this.#place(program),
+      hidden: buffers.hidden.address,
+      logits,
+      stride,
+      selector: new CandidateSelector(this.#memory, this.#kernels, vocab),
+    };
   }
 
   #place(program: ProgramWriter): Program {
@@ -217,25 +228,46 @@ export class SimdStage implements Stage {
 
   // deno-lint-ignore require-await -- what it throws is a rejection
   async logits(hidden: Float32Array, out?: Float32Array): Promise<Float32Array> {
+    const { dModel, vocab } = this.#parts;
+    const logits = out ?? new Float32Array(hidden.length / dModel * vocab);
+    this.#runHead(hidden, (address, row) => {
+      logits.set(this.#memory.floats(address, vocab), row * vocab);
+    });
+    return logits;
+  }
+
+  // deno-lint-ignore require-await -- what it throws is a rejection
+  async candidates(hidden: Float32Array, count: number): Promise<Candidates> {
+    const { dModel, vocab } = this.#parts;
+    const candidates = makeCandidates(hidden.length / dModel, vocab, count);
+    this.#runHead(hidden, (address, row, { selector }) => {
+      selector.select(address, candidatesOfRow(candidates, row));
+    });
+    return candidates;
+  }
+
+  /** Shows the logits of each row where they are, before the next rows replace them. */
+  #runHead(
+    hidden: Float32Array,
+    look: (address: number, row: number, head: Head) => void,
+  ): void {
     const start = performance.now();
-    if (!this.#head) {
+    const head = this.#head;
+    if (!head) {
       throw new TypeError("Cannot compute logits: the stage was loaded without a head");
     }
-    const { dModel, vocab } = this.#parts;
+    const { dModel } = this.#parts;
     const rows = hidden.length / dModel;
-    const logits = out ?? new Float32Array(rows * vocab);
     for (let done = 0; done < rows; done += HEAD_ROWS) {
       const count = Math.min(HEAD_ROWS, rows - done);
       const part = hidden.subarray(done * dModel, (done + count) * dModel);
-      this.#memory.floats(this.#headRows, part.length).set(part);
-      this.#run(this.#head, count);
+      this.#memory.floats(head.hidden, part.length).set(part);
+      this.#run(head.program, count);
       for (let row = 0; row < count; row++) {
-        const at = this.#logits + row * this.#logitStride;
-        logits.set(this.#memory.floats(at, vocab), (done + row) * vocab);
+        look(head.logits + row * head.stride, done + row, head);
       }
     }
     this.#computeMs += performance.now() - start;
-    return logits;
   }
 
   #run({ ops, count, claims }: Program, rows: number): void {
@@ -245,9 +277,11 @@ export class SimdStage implements Stage {
       if (this.#kernels.run(ops, count, claims, rows, this.#threads) === THREAD_LOST) {
         throw new MdiError("internal", "A compute thread has stopped in the middle of its work");
       }
-    } catch (error) {
-      if (error instanceof MdiError) this.#failure = error;
-      throw error;
+    } catch (cause) {
+      this.#failure = cause instanceof MdiError
+        ? cause
+        : new MdiError("internal", `The kernels broke off: ${messageOf(cause)}`, { cause });
+      throw this.#failure;
     }
   }
 

@@ -2,22 +2,23 @@
  * Whether the kernels may run a kind of block: decided once by a comparison with ONNX Runtime, then kept
  * beside the packed weights, so that later starts do not load ONNX Runtime.
  */
-import { join } from "node:path";
 import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { toBinary } from "@bufbuild/protobuf";
 import { MdiError, messageOf } from "../error.ts";
+import { type ModelProto, NodeProtoSchema } from "../gen/onnx/onnx_pb.ts";
 import type { Stage, StageRange, StageSpec } from "../stage.ts";
-import { BF16 } from "./abi.ts";
-import { answer, makeProbe, relativeError, TOLERANCE } from "./compare.ts";
-import type { PackedBlock } from "./packed_block.ts";
-import type { PackedFiles } from "./packed_store.ts";
-import { askReference } from "./reference.ts";
+import { answer, makeProbe, relativeError, toleranceOf } from "./compare.ts";
+import type { DecoderBlock } from "./decoder.ts";
+import { PACKED_VERSION } from "./packed_file.ts";
+import { Reference } from "./reference.ts";
 
 /** ONNX Runtime may take this much for a block's weights; beyond it, it computes them packed. */
 const REFERENCE_BYTES = 256e6;
 
 /** What is kept of a comparison. */
 interface Verdict {
-  /** Relative L2 error; null where ONNX Runtime could not run the block. */
+  /** Relative L2 error; null where there is none: ONNX Runtime could not run the block, or it is not finite. */
   error: number | null;
   agrees: boolean;
 }
@@ -30,34 +31,51 @@ export interface Verdicts {
   notes: string[];
 }
 
+/** A block of a stage, as its graph and as what was recognised in it. */
+export interface BlockToJudge {
+  name: string;
+  block: DecoderBlock;
+  model: ModelProto;
+}
+
+/** How {@linkcode judge} compares. */
+export interface JudgeOptions {
+  /** Of the kernels: other kernels need other verdicts. */
+  version: string;
+  /** Loads a `simd` stage of a single block, without asking for verdicts. */
+  load: (spec: StageSpec) => Promise<Stage>;
+}
+
 /**
  * Finds the verdict on each kind of block of a stage, or makes it.
- * @param version of the kernels: other kernels need other verdicts.
- * @param load loads a `simd` stage of a single block, without asking for verdicts.
+ * @throws {MdiError} disk where a verdict cannot be kept; else what ONNX Runtime or the kernels say.
  */
 export async function judge(
   spec: StageSpec & { packed: string },
-  names: Iterable<string>,
-  packed: PackedFiles,
-  version: string,
-  load: (spec: StageSpec) => Promise<Stage>,
+  blocks: Iterable<BlockToJudge>,
+  { version, load }: JudgeOptions,
 ): Promise<Verdicts> {
   const known = await knownVerdicts(spec.packed);
   const notes: string[] = [];
   const seen = new Set<string>();
-  for (const name of names) {
-    const { block } = packed.get(name);
-    const signature = signatureOf(block, version);
+  using reference = new Reference();
+  for (const { name, block, model } of blocks) {
+    const signature = signatureOf(block, model, version);
     if (seen.has(signature)) continue;
     seen.add(signature);
-    const verdict = await known(signature) ??
-      await compareAndKeep(spec, name, block, signature, load);
-    if (verdict.error === null) {
+    let verdict = await known(signature);
+    if (!verdict) {
+      verdict = await compare(reference, alone(spec, name), block, load);
+      await keep(verdict, spec, name, signature);
+    }
+    const { error, agrees } = verdict;
+    if (!agrees) {
+      const by = error === null ? "where that is finite" : `by ${error.toPrecision(2)}`;
+      return { refusal: `its ${name} differs from ONNX Runtime's ${by}`, notes };
+    }
+    if (error === null) {
       notes.push(`${name} was not compared with ONNX Runtime, which could not run it`);
     }
-    if (verdict.agrees) continue;
-    const refusal = `its ${name} differs from ONNX Runtime's by ${verdict.error?.toPrecision(2)}`;
-    return { refusal, notes };
   }
   return { refusal: null, notes };
 }
@@ -89,37 +107,36 @@ function isVerdict(value: unknown): value is Verdict {
   return (error === null || typeof error === "number") && typeof agrees === "boolean";
 }
 
-async function compareAndKeep(
-  spec: StageSpec & { packed: string },
+/** Writes a verdict under the hash of its block, with which it goes; a block of no store has none. */
+async function keep(
+  verdict: Verdict,
+  { blocks, packed }: StageSpec & { packed: string },
   name: string,
-  block: PackedBlock,
   signature: string,
-  load: (spec: StageSpec) => Promise<Stage>,
-): Promise<Verdict> {
-  const verdict = await compare(alone(spec, name), block, load);
-  const hash = spec.blocks.find((it) => it.name === name)?.hash;
-  if (hash) {
-    const path = join(spec.packed, `${hash}.verdict-${signature}`);
-    const temporary = `${path}.${crypto.randomUUID()}`;
-    try {
-      await Deno.writeTextFile(temporary, JSON.stringify(verdict));
-      await Deno.rename(temporary, path);
-    } catch (cause) {
-      throw new MdiError("disk", `Cannot write ${path}: ${messageOf(cause)}; make room`, { cause });
-    }
+): Promise<void> {
+  const hash = blocks.find((it) => it.name === name)?.hash;
+  if (!hash) return;
+  const path = join(packed, `${hash}.verdict-${signature}`);
+  const temporary = `${path}.${crypto.randomUUID()}`;
+  try {
+    await Deno.writeTextFile(temporary, JSON.stringify(verdict));
+    await Deno.rename(temporary, path);
+  } catch (cause) {
+    await Deno.remove(temporary).catch(() => {});
+    throw new MdiError("disk", `Cannot write ${path}: ${messageOf(cause)}; make room`, { cause });
   }
-  return verdict;
 }
 
 async function compare(
+  reference: Reference,
   spec: StageSpec,
-  block: PackedBlock,
+  block: DecoderBlock,
   load: (spec: StageSpec) => Promise<Stage>,
 ): Promise<Verdict> {
-  const probe = makeProbe(block.kind, spec);
+  const probe = makeProbe(block, spec);
   let expected: Float32Array[];
   try {
-    expected = await askReference(spec, probe);
+    expected = await reference.ask(spec, probe);
   } catch (error) {
     if (!(error instanceof MdiError)) throw error;
     if (error.code !== "memory" && error.code !== "model_unsupported") throw error;
@@ -127,8 +144,7 @@ async function compare(
   }
   await using stage = await load(spec);
   const error = relativeError(probe, await answer(stage, probe), expected);
-  const tolerance = isFloat(block) ? TOLERANCE.float : TOLERANCE.quantised;
-  return { error, agrees: error <= tolerance };
+  return { error: Number.isFinite(error) ? error : null, agrees: error <= toleranceOf(block) };
 }
 
 /** The stage of one block. */
@@ -146,19 +162,18 @@ function alone(spec: StageSpec, name: string): StageSpec {
   return { ...spec, range, blocks, memoryBytes, threads: 1, kv: "f32" };
 }
 
-/** Whether nothing is quantised to int8 on its way through a block. */
-function isFloat(block: PackedBlock): boolean {
-  const matrices = block.kind === "layer"
-    ? [...block.qkv, block.output, block.gate, block.up, block.down].map((it) => it.weight)
-    : [];
-  return matrices.every(({ kind }) => kind <= BF16) && block.kind !== "head";
-}
-
-/** Names a kind of block: its shapes and forms, but no place or hash of its weights. */
-function signatureOf(block: PackedBlock, version: string): string {
+/**
+ * Names a kind of block: its operators and what was recognised in them, but neither values nor places of weights.
+ * A model's layers are of one kind, or few; another exporter's are of others.
+ */
+function signatureOf(block: DecoderBlock, { graph }: ModelProto, version: string): string {
   const form = JSON.stringify(
     block,
-    (key, value) => key === "offset" || key === "sha256" ? undefined : value,
+    (key, value) => key === "source" || key === "sources" ? undefined : value,
   );
-  return createHash("sha256").update(`${version}\n${form}`).digest("hex").slice(0, 32);
+  const hash = createHash("sha256").update(`${PACKED_VERSION}\n${version}\n${form}`);
+  for (const node of graph!.node) {
+    hash.update(toBinary(NodeProtoSchema, { ...node, name: "", docString: "" }));
+  }
+  return hash.digest("hex").slice(0, 32);
 }

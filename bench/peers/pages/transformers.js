@@ -1,5 +1,5 @@
 /** transformers.js in a page. */
-import { loadTransformers } from "/transformers_model.js";
+import { loadTransformers } from "./transformers_model.js";
 import { serve } from "./serve.js";
 
 let model;

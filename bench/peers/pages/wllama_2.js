@@ -1,6 +1,6 @@
 /** wllama 2.4.0: llama.cpp in WebAssembly, fed token by token. */
 import { Wllama } from "wllama-2";
-import { measured } from "/measure.js";
+import { measured } from "../measure.js";
 import { modelBlob, serve } from "./serve.js";
 
 const ESM = "/packages/node_modules/wllama-2/esm";

@@ -10,7 +10,7 @@ export function readAs(reading: i32): void {
 
 /** What lanes.ts takes instead of the instruction. */
 @global
-export function softDot(x: v128, w: v128, sum: v128): v128 {
+function softDot(x: v128, w: v128, sum: v128): v128 {
   const lowX = i16x8.extend_low_i8x16_s(x), highX = i16x8.extend_high_i8x16_s(x);
   if (hostReading == READS_I8) {
     const low = i32x4.dot_i16x8_s(lowX, i16x8.extend_low_i8x16_s(w));

@@ -1,5 +1,4 @@
 // Loads that a stored type needs, and the dot product of bytes.
-import { f16ToF32 } from "./math";
 
 /** 16 bytes at an address and an offset that is a constant after inlining. */
 @inline
@@ -14,8 +13,9 @@ export function splatAt(address: usize, offset: usize): v128 {
 }
 
 /**
- * Adds four products of bytes to each lane of `sum`: i8 `x` by `w`, which WebAssembly lets a host read as i8 or
- * u8, and add in pairs that saturate at 16 bits. Exact on every host where `w` is below 128; else see `probe()`.
+ * Adds four products of bytes to each lane of `sum`: i8 `x` by `w`, which WebAssembly lets a host
+ * read as i8 or u8, and add in pairs that saturate at 16 bits. Exact on every host where `w` is
+ * below 128; else see `probe()`.
  */
 @inline
 export function dot(x: v128, w: v128, sum: v128): v128 {
@@ -27,24 +27,13 @@ export function dot(x: v128, w: v128, sum: v128): v128 {
 export const HALF_MASK: i32 = 0x8fffe000;
 
 /**
- * Four f16 as f32 · 2^-112: their bits moved to an f32's place, exact for subnormals too. What they are
- * multiplied by carries the rest. `mask` is HALF_MASK in every lane: a constant in a loop is made anew at each use.
+ * Four f16 as f32 · 2^-112: their bits moved to an f32's place, exact for subnormals too. What they
+ * are multiplied by carries the rest. `mask` is HALF_MASK in every lane: a constant in a loop is
+ * made anew at each use.
  */
 @inline
 export function scaledHalves(address: usize, offset: usize, mask: v128): v128 {
   return v128.and(i32x4.shl(v128.load16x4_s(address + offset), 13), mask);
-}
-
-/** Four f16 as f32. */
-@inline
-export function halves(address: usize, offset: usize): v128 {
-  return f16ToF32(v128.load16x4_s(address + offset));
-}
-
-/** Four bf16 as f32. */
-@inline
-export function brainHalves(address: usize, offset: usize): v128 {
-  return i32x4.shl(v128.load16x4_u(address + offset), 16);
 }
 
 /** Four u8 as i32. */

@@ -1,7 +1,23 @@
 // y = W · x + bias for packed weights of every kind; README.md beside abi.ts draws the layouts.
 import {
-  BF16, F16, F32, Q4_F2, Q4_FZ, Q4_H, Q4_HM, Q4_K, Q5_H, Q5_HM, Q5_K, Q6_K, Q8_F2, Q8_FZ, Q8_H,
-  READS_I8, READS_U8, SATURATES,
+  BF16,
+  F16,
+  F32,
+  Q4_F2,
+  Q4_FZ,
+  Q4_H,
+  Q4_HM,
+  Q4_K,
+  Q5_H,
+  Q5_HM,
+  Q5_K,
+  Q6_K,
+  Q8_F2,
+  Q8_FZ,
+  Q8_H,
+  READS_I8,
+  READS_U8,
+  SATURATES,
 } from "../abi";
 import { dot } from "./lanes";
 import { Bits4, Bits5, Bits6, Bits8, Bits8Wide } from "./linear_codes";
@@ -13,14 +29,20 @@ import { gemvHalves } from "./linear_gemv_halves";
 import { gemmPlain, gemvPlain } from "./linear_plain";
 import { Float, FloatTwo, Half, HalfMin, isHalved, Super, SuperTwo } from "./linear_scales";
 
-/** How this host's dot product reads bytes above 127 of its second operand: READS_U8, READS_I8 or SATURATES. */
+/**
+ * How this host's dot product reads bytes above 127 of its second operand: READS_U8, READS_I8 or
+ * SATURATES.
+ */
 export function probe(): i32 {
   if (!ASC_FEATURE_RELAXED_SIMD) return READS_I8;
   const sum = i32x4.extract_lane(dot(i8x16.splat(127), i8x16.splat(-1), i32x4.splat(0)), 0);
   return sum == 4 * 127 * 255 ? READS_U8 : sum == 4 * 127 * -1 ? READS_I8 : SATURATES;
 }
 
-/** Flips the top bits of the codes of packed 8-bit weights: from unsigned as stored to what READS_I8 wants. */
+/**
+ * Flips the top bits of the codes of packed 8-bit weights: from unsigned as stored to what READS_I8
+ * wants.
+ */
 export function flip8(kind: i32, w: usize, groups: i32, K: i32): void {
   const scales = kind == Q8_H ? 32 : kind == Q8_FZ ? 80 : 160, top = i8x16.splat(-128);
   for (let left = groups * (K >> 5); left > 0; left--) {
@@ -30,10 +52,11 @@ export function flip8(kind: i32, w: usize, groups: i32, K: i32): void {
 }
 
 /**
- * Outputs of groups g0 to g1 (16 each) of a packed matrix of K columns for M rows, plus the bias (0 for none), in
- * place of what is at y or added to it. x: quantised rows, or f32 rows for weights of floating point; y: the first
- * row's first output; strides in bytes. Both need room for M rounded up to 4 rows. The bits of a row depend on
- * nothing but that row. `reading` is what probe() returned, and 8-bit codes are as flip8() says.
+ * Outputs of groups g0 to g1 (16 each) of a packed matrix of K columns for M rows, plus the bias (0
+ * for none), in place of what is at y or added to it. x: quantised rows, or f32 rows for weights of
+ * floating point; y: the first row's first output; strides in bytes. Both need room for M rounded
+ * up to 4 rows. The bits of a row depend on nothing but that row. `reading` is what probe()
+ * returned, and 8-bit codes are as flip8() says.
  */
 export function linear(
   kind: i32,
@@ -50,31 +73,52 @@ export function linear(
   add: i32,
   bias: usize,
 ): void {
-  const signed = reading == READS_I8, wide = reading == SATURATES;
+  // Of 8-bit codes as read: what stands for zero, and what a zero point is too large by.
+  const symmetric = reading == READS_I8 ? 0 : 128, offset = symmetric - 128;
+  const wide = reading == SATURATES;
   switch (kind) {
-    case F32: return float<Whole>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias);
-    case F16: return float<Binary16>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias);
-    case BF16: return float<Brain16>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias);
-    case Q4_H: return blocks<Bits4, Half>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, 8);
-    case Q4_HM: return blocks<Bits4, HalfMin>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, 0);
-    case Q4_FZ: return blocks<Bits4, Float>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, 0);
-    case Q4_F2: return blocks<Bits4, FloatTwo>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, 0);
-    case Q4_K: return blocks<Bits4, Super>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, 0);
-    case Q5_H: return blocks<Bits5, Half>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, 16);
-    case Q5_HM: return blocks<Bits5, HalfMin>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, 0);
-    case Q5_K: return blocks<Bits5, Super>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, 0);
-    case Q6_K: return blocks<Bits6, SuperTwo>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, 0);
-    case Q8_H: return bytes<Half>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, signed ? 0 : 128, wide);
-    case Q8_FZ: return bytes<Float>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, signed ? -128 : 0, wide);
-    case Q8_F2: return bytes<FloatTwo>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, signed ? -128 : 0, wide);
-    default: unreachable();
+    case F32:
+      return float<Whole>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias);
+    case F16:
+      return float<Binary16>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias);
+    case BF16:
+      return float<Brain16>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias);
+    case Q4_H:
+      return blocks<Bits4, Half>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, 8);
+    case Q4_HM:
+      return blocks<Bits4, HalfMin>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, 0);
+    case Q4_FZ:
+      return blocks<Bits4, Float>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, 0);
+    case Q4_F2:
+      return blocks<Bits4, FloatTwo>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, 0);
+    case Q4_K:
+      return blocks<Bits4, Super>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, 0);
+    case Q5_H:
+      return blocks<Bits5, Half>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, 16);
+    case Q5_HM:
+      return blocks<Bits5, HalfMin>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, 0);
+    case Q5_K:
+      return blocks<Bits5, Super>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, 0);
+    case Q6_K:
+      return blocks<Bits6, SuperTwo>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, 32);
+    case Q8_H:
+      return bytes<Half>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, symmetric, wide);
+    case Q8_FZ:
+      return bytes<Float>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, offset, wide);
+    case Q8_F2:
+      return bytes<FloatTwo>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, offset, wide);
+    default:
+      unreachable();
   }
 }
 
-/** Rows that tiles of four take: all but one left over. Two or three left over make a tile with rows that nobody reads. */
+/**
+ * Rows that tiles of four take: all but one or two left over, which are faster one by one. Three
+ * make a tile with a row that nobody reads.
+ */
 @inline
 function tiledRows(M: i32): i32 {
-  return (M + 2) & ~3;
+  return (M + 1) & ~3;
 }
 
 /** 8-bit codes: in 16 bits where the dot product saturates. */
@@ -94,7 +138,9 @@ function bytes<S>(
   wide: bool,
 ): void {
   if (ASC_FEATURE_RELAXED_SIMD) {
-    if (wide) return plainBlocks<Bits8Wide, S>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, offset);
+    if (wide) {
+      return plainBlocks<Bits8Wide, S>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, offset);
+    }
   }
   blocks<Bits8, S>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, offset);
 }
@@ -118,18 +164,21 @@ function blocks<C, S>(
     return plainBlocks<C, S>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, offset);
   }
   const tiled = tiledRows(M);
-  const lastX = x + <usize>tiled * xStride, lastY = y + <usize>tiled * yStride;
   if (isHalved<S>()) {
     if (M == 1) return gemvHalves<C, S>(w, x, y, K, g0, g1, add, bias, offset);
     for (let g = g0; g < g1; g++) {
       gemmHalves<C, S>(w, x, xStride, y, yStride, tiled, K, g, add, bias, offset);
-      if (tiled < M) gemvHalves<C, S>(w, lastX, lastY, K, g, g + 1, add, bias, offset);
+      for (let r: usize = tiled; r < <usize> M; r++) {
+        gemvHalves<C, S>(w, x + r * xStride, y + r * yStride, K, g, g + 1, add, bias, offset);
+      }
     }
   } else {
     if (M == 1) return gemv<C, S>(w, x, y, K, g0, g1, add, bias, offset);
     for (let g = g0; g < g1; g++) {
       gemm<C, S>(w, x, xStride, y, yStride, tiled, K, g, add, bias, offset);
-      if (tiled < M) gemv<C, S>(w, lastX, lastY, K, g, g + 1, add, bias, offset);
+      for (let r: usize = tiled; r < <usize> M; r++) {
+        gemv<C, S>(w, x + r * xStride, y + r * yStride, K, g, g + 1, add, bias, offset);
+      }
     }
   }
 }
@@ -151,10 +200,11 @@ function plainBlocks<C, S>(
 ): void {
   if (M == 1) return gemvPlain<C, S>(w, x, y, K, g0, g1, add, bias, offset);
   const tiled = tiledRows(M);
-  const lastX = x + <usize>tiled * xStride, lastY = y + <usize>tiled * yStride;
   for (let g = g0; g < g1; g++) {
     gemmPlain<C, S>(w, x, xStride, y, yStride, tiled, K, g, add, bias, offset);
-    if (tiled < M) gemvPlain<C, S>(w, lastX, lastY, K, g, g + 1, add, bias, offset);
+    for (let r: usize = tiled; r < <usize> M; r++) {
+      gemvPlain<C, S>(w, x + r * xStride, y + r * yStride, K, g, g + 1, add, bias, offset);
+    }
   }
 }
 
@@ -174,9 +224,10 @@ function float<F>(
 ): void {
   if (M == 1) return gemvFloat<F>(w, x, y, K, g0, g1, add, bias);
   const tiled = tiledRows(M);
-  const lastX = x + <usize>tiled * xStride, lastY = y + <usize>tiled * yStride;
   for (let g = g0; g < g1; g++) {
     gemmFloat<F>(w, x, xStride, y, yStride, tiled, K, g, add, bias);
-    if (tiled < M) gemvFloat<F>(w, lastX, lastY, K, g, g + 1, add, bias);
+    for (let r: usize = tiled; r < <usize> M; r++) {
+      gemvFloat<F>(w, x + r * xStride, y + r * yStride, K, g, g + 1, add, bias);
+    }
   }
 }

@@ -1,12 +1,14 @@
-// Four activation rows by groups of 16 weight rows, in tiles of 4 x 8, with the dot product of relaxed SIMD.
-// Unrolled by hand: eight chains of dot products, a tile's every vector of weights serves four rows.
+// Four activation rows by groups of 16 weight rows, in tiles of 4 x 8, with the dot product of
+// relaxed SIMD. Unrolled by hand: eight chains of dot products, a tile's every vector of weights
+// serves four rows.
 import { at, dot, splatAt } from "./lanes";
-import { beyond, codeBytes, highCodes, lowCodes, nibble } from "./linear_codes";
+import { beyond, codeBytes, highCodes, lowCodes, nibble, packedLow } from "./linear_codes";
 import {
   addBlock,
   addMinima,
-  addScaled,
   addSuper,
+  blockOffset,
+  blockScale,
   groupBytes,
   halfMask,
   hasSuperMin,
@@ -15,6 +17,7 @@ import {
   scaleBytes,
   store,
   superBytes,
+  total,
   unscaled,
 } from "./linear_scales";
 
@@ -67,7 +70,7 @@ function tile<C, S>(
   offset: i32,
 ): void {
   const m = nibble(), u = beyond<C>(), h = halfMask();
-  const codes = codeBytes<C>(), step = codes + scaleBytes<S>(), end = x0 + <usize>K;
+  const codes = codeBytes<C>(), step = codes + scaleBytes<S>(), end = x0 + <usize> K;
   const zero = f32x4.splat(0);
   let a00 = zero, a01 = zero;
   let a10 = zero, a11 = zero;
@@ -82,24 +85,25 @@ function tile<C, S>(
   let m20 = zero, m21 = zero;
   let m30 = zero, m31 = zero;
   let x1 = x0 + xStride, x2 = x1 + xStride, x3 = x2 + xStride;
-  let r0 = x0 + <usize>K, r1 = r0 + xStride, r2 = r1 + xStride, r3 = r2 + xStride;
+  let r0 = x0 + <usize> K, r1 = r0 + xStride, r2 = r1 + xStride, r3 = r2 + xStride;
   let left = 8;
   let block = group;
   while (x0 < end) {
     const wp = block + 16 * quad;
-    let t = initial<S>(r0, offset);
+    let t = initial<C, S>(r0, offset);
     let d00 = t, d01 = t;
-    t = initial<S>(r1, offset);
+    t = initial<C, S>(r1, offset);
     let d10 = t, d11 = t;
-    t = initial<S>(r2, offset);
+    t = initial<C, S>(r2, offset);
     let d20 = t, d21 = t;
-    t = initial<S>(r3, offset);
+    t = initial<C, S>(r3, offset);
     let d30 = t, d31 = t;
     let v: v128;
+    const p0 = packedLow<C>(wp, m), p1 = packedLow<C>(wp + 16, m);
     v = at(wp, 0);
-    const l00 = lowCodes<C>(wp, 0, v, m, u), h00 = highCodes<C>(wp, 0, v, m, u);
+    const l00 = lowCodes<C>(0, v, p0, m, u), h00 = highCodes<C>(wp, 0, v, p0, m, u);
     v = at(wp, 16);
-    const l10 = lowCodes<C>(wp + 16, 0, v, m, u), h10 = highCodes<C>(wp + 16, 0, v, m, u);
+    const l10 = lowCodes<C>(0, v, p1, m, u), h10 = highCodes<C>(wp + 16, 0, v, p1, m, u);
     t = splatAt(x0, 0);
     d00 = dot(t, l00, d00), d01 = dot(t, l10, d01);
     t = splatAt(x0, 16);
@@ -117,9 +121,9 @@ function tile<C, S>(
     t = splatAt(x3, 16);
     d30 = dot(t, h00, d30), d31 = dot(t, h10, d31);
     v = at(wp, 64);
-    const l01 = lowCodes<C>(wp, 1, v, m, u), h01 = highCodes<C>(wp, 1, v, m, u);
+    const l01 = lowCodes<C>(1, v, p0, m, u), h01 = highCodes<C>(wp, 1, v, p0, m, u);
     v = at(wp, 80);
-    const l11 = lowCodes<C>(wp + 16, 1, v, m, u), h11 = highCodes<C>(wp + 16, 1, v, m, u);
+    const l11 = lowCodes<C>(1, v, p1, m, u), h11 = highCodes<C>(wp + 16, 1, v, p1, m, u);
     t = splatAt(x0, 4);
     d00 = dot(t, l01, d00), d01 = dot(t, l11, d01);
     t = splatAt(x0, 20);
@@ -137,9 +141,9 @@ function tile<C, S>(
     t = splatAt(x3, 20);
     d30 = dot(t, h01, d30), d31 = dot(t, h11, d31);
     v = at(wp, 128);
-    const l02 = lowCodes<C>(wp, 2, v, m, u), h02 = highCodes<C>(wp, 2, v, m, u);
+    const l02 = lowCodes<C>(2, v, p0, m, u), h02 = highCodes<C>(wp, 2, v, p0, m, u);
     v = at(wp, 144);
-    const l12 = lowCodes<C>(wp + 16, 2, v, m, u), h12 = highCodes<C>(wp + 16, 2, v, m, u);
+    const l12 = lowCodes<C>(2, v, p1, m, u), h12 = highCodes<C>(wp + 16, 2, v, p1, m, u);
     t = splatAt(x0, 8);
     d00 = dot(t, l02, d00), d01 = dot(t, l12, d01);
     t = splatAt(x0, 24);
@@ -157,9 +161,9 @@ function tile<C, S>(
     t = splatAt(x3, 24);
     d30 = dot(t, h02, d30), d31 = dot(t, h12, d31);
     v = at(wp, 192);
-    const l03 = lowCodes<C>(wp, 3, v, m, u), h03 = highCodes<C>(wp, 3, v, m, u);
+    const l03 = lowCodes<C>(3, v, p0, m, u), h03 = highCodes<C>(wp, 3, v, p0, m, u);
     v = at(wp, 208);
-    const l13 = lowCodes<C>(wp + 16, 3, v, m, u), h13 = highCodes<C>(wp + 16, 3, v, m, u);
+    const l13 = lowCodes<C>(3, v, p1, m, u), h13 = highCodes<C>(wp + 16, 3, v, p1, m, u);
     t = splatAt(x0, 12);
     d00 = dot(t, l03, d00), d01 = dot(t, l13, d01);
     t = splatAt(x0, 28);
@@ -176,35 +180,38 @@ function tile<C, S>(
     d30 = dot(t, l03, d30), d31 = dot(t, l13, d31);
     t = splatAt(x3, 28);
     d30 = dot(t, h03, d30), d31 = dot(t, h13, d31);
-    const scales = block + codes;
+    const scales = block + codes, t0 = total<S>(r0), t1 = total<S>(r1);
+    const t2 = total<S>(r2), t3 = total<S>(r3);
+    const f0 = blockScale<S>(scales, quad, h), f1 = blockScale<S>(scales, quad + 1, h);
+    const o0 = blockOffset<S>(scales, quad, h), o1 = blockOffset<S>(scales, quad + 1, h);
     if (isSuper<S>()) {
-      b00 = addScaled(b00, d00, scales, quad, r0);
-      b01 = addScaled(b01, d01, scales, quad + 1, r0);
-      b10 = addScaled(b10, d10, scales, quad, r1);
-      b11 = addScaled(b11, d11, scales, quad + 1, r1);
-      b20 = addScaled(b20, d20, scales, quad, r2);
-      b21 = addScaled(b21, d21, scales, quad + 1, r2);
-      b30 = addScaled(b30, d30, scales, quad, r3);
-      b31 = addScaled(b31, d31, scales, quad + 1, r3);
-      if (hasSuperMin<S>()) {
-        m00 = addMinima(m00, scales, quad, r0);
-        m01 = addMinima(m01, scales, quad + 1, r0);
-        m10 = addMinima(m10, scales, quad, r1);
-        m11 = addMinima(m11, scales, quad + 1, r1);
-        m20 = addMinima(m20, scales, quad, r2);
-        m21 = addMinima(m21, scales, quad + 1, r2);
-        m30 = addMinima(m30, scales, quad, r3);
-        m31 = addMinima(m31, scales, quad + 1, r3);
-      }
+      b00 = addBlock<S>(b00, d00, f0, o0, r0, t0);
+      b01 = addBlock<S>(b01, d01, f1, o1, r0, t0);
+      b10 = addBlock<S>(b10, d10, f0, o0, r1, t1);
+      b11 = addBlock<S>(b11, d11, f1, o1, r1, t1);
+      b20 = addBlock<S>(b20, d20, f0, o0, r2, t2);
+      b21 = addBlock<S>(b21, d21, f1, o1, r2, t2);
+      b30 = addBlock<S>(b30, d30, f0, o0, r3, t3);
+      b31 = addBlock<S>(b31, d31, f1, o1, r3, t3);
     } else {
-      a00 = addBlock<S>(a00, d00, scales, quad, r0, offset, h);
-      a01 = addBlock<S>(a01, d01, scales, quad + 1, r0, offset, h);
-      a10 = addBlock<S>(a10, d10, scales, quad, r1, offset, h);
-      a11 = addBlock<S>(a11, d11, scales, quad + 1, r1, offset, h);
-      a20 = addBlock<S>(a20, d20, scales, quad, r2, offset, h);
-      a21 = addBlock<S>(a21, d21, scales, quad + 1, r2, offset, h);
-      a30 = addBlock<S>(a30, d30, scales, quad, r3, offset, h);
-      a31 = addBlock<S>(a31, d31, scales, quad + 1, r3, offset, h);
+      a00 = addBlock<S>(a00, d00, f0, o0, r0, t0);
+      a01 = addBlock<S>(a01, d01, f1, o1, r0, t0);
+      a10 = addBlock<S>(a10, d10, f0, o0, r1, t1);
+      a11 = addBlock<S>(a11, d11, f1, o1, r1, t1);
+      a20 = addBlock<S>(a20, d20, f0, o0, r2, t2);
+      a21 = addBlock<S>(a21, d21, f1, o1, r2, t2);
+      a30 = addBlock<S>(a30, d30, f0, o0, r3, t3);
+      a31 = addBlock<S>(a31, d31, f1, o1, r3, t3);
+    }
+    if (hasSuperMin<S>()) {
+      m00 = addMinima(m00, o0, r0);
+      m01 = addMinima(m01, o1, r0);
+      m10 = addMinima(m10, o0, r1);
+      m11 = addMinima(m11, o1, r1);
+      m20 = addMinima(m20, o0, r2);
+      m21 = addMinima(m21, o1, r2);
+      m30 = addMinima(m30, o0, r3);
+      m31 = addMinima(m31, o1, r3);
     }
     block += step;
     x0 += 32, x1 += 32, x2 += 32, x3 += 32;

@@ -1,11 +1,21 @@
 // gemm() for scales that change in the middle of a block of 32.
-import { dot, splatAt } from "./lanes";
-import { beyond, codeBytes, codesOf, nibble } from "./linear_codes";
+import { at, dot, splatAt } from "./lanes";
+import {
+  beyond,
+  codeBytes,
+  highCodes,
+  lowCodes,
+  nibble,
+  packedHigh,
+  packedLow,
+} from "./linear_codes";
 import {
   addHalf,
   addScaledHalves,
   addSuper,
   groupBytes,
+  halfBlockScale,
+  halfBlockZero,
   halfMask,
   initialHalf,
   isSuper,
@@ -65,7 +75,7 @@ function tile<C, S>(
   offset: i32,
 ): void {
   const m = nibble(), u = beyond<C>(), h = halfMask();
-  const codes = codeBytes<C>(), step = codes + scaleBytes<S>(), end = x0 + <usize>K;
+  const codes = codeBytes<C>(), step = codes + scaleBytes<S>(), end = x0 + <usize> K;
   const zero = f32x4.splat(0);
   let a00 = zero, a01 = zero;
   let a10 = zero, a11 = zero;
@@ -76,20 +86,21 @@ function tile<C, S>(
   let b20 = zero, b21 = zero;
   let b30 = zero, b31 = zero;
   let x1 = x0 + xStride, x2 = x1 + xStride, x3 = x2 + xStride;
-  let r0 = x0 + <usize>K, r1 = r0 + xStride, r2 = r1 + xStride, r3 = r2 + xStride;
+  let r0 = x0 + <usize> K, r1 = r0 + xStride, r2 = r1 + xStride, r3 = r2 + xStride;
   let left = 8;
   let block = group;
   while (x0 < end) {
     const wp = block + 16 * quad, scales = block + codes;
-    let t = initialHalf<S>(r0, 0);
+    let p0 = packedLow<C>(wp, m), p1 = packedLow<C>(wp + 16, m);
+    let t = initialHalf<C, S>(r0, 0, offset);
     let d00 = t, d01 = t;
-    t = initialHalf<S>(r1, 0);
+    t = initialHalf<C, S>(r1, 0, offset);
     let d10 = t, d11 = t;
-    t = initialHalf<S>(r2, 0);
+    t = initialHalf<C, S>(r2, 0, offset);
     let d20 = t, d21 = t;
-    t = initialHalf<S>(r3, 0);
+    t = initialHalf<C, S>(r3, 0, offset);
     let d30 = t, d31 = t;
-    let c = codesOf<C>(wp, 0, m, u), v = codesOf<C>(wp + 16, 0, m, u);
+    let c = lowCodes<C>(0, at(wp, 0), p0, m, u), v = lowCodes<C>(0, at(wp + 16, 0), p1, m, u);
     t = splatAt(x0, 0);
     d00 = dot(t, c, d00), d01 = dot(t, v, d01);
     t = splatAt(x1, 0);
@@ -98,8 +109,8 @@ function tile<C, S>(
     d20 = dot(t, c, d20), d21 = dot(t, v, d21);
     t = splatAt(x3, 0);
     d30 = dot(t, c, d30), d31 = dot(t, v, d31);
-    c = codesOf<C>(wp, 1, m, u);
-    v = codesOf<C>(wp + 16, 1, m, u);
+    c = lowCodes<C>(1, at(wp, 64), p0, m, u);
+    v = lowCodes<C>(1, at(wp + 16, 64), p1, m, u);
     t = splatAt(x0, 4);
     d00 = dot(t, c, d00), d01 = dot(t, v, d01);
     t = splatAt(x1, 4);
@@ -108,8 +119,8 @@ function tile<C, S>(
     d20 = dot(t, c, d20), d21 = dot(t, v, d21);
     t = splatAt(x3, 4);
     d30 = dot(t, c, d30), d31 = dot(t, v, d31);
-    c = codesOf<C>(wp, 2, m, u);
-    v = codesOf<C>(wp + 16, 2, m, u);
+    c = lowCodes<C>(2, at(wp, 128), p0, m, u);
+    v = lowCodes<C>(2, at(wp + 16, 128), p1, m, u);
     t = splatAt(x0, 8);
     d00 = dot(t, c, d00), d01 = dot(t, v, d01);
     t = splatAt(x1, 8);
@@ -118,8 +129,8 @@ function tile<C, S>(
     d20 = dot(t, c, d20), d21 = dot(t, v, d21);
     t = splatAt(x3, 8);
     d30 = dot(t, c, d30), d31 = dot(t, v, d31);
-    c = codesOf<C>(wp, 3, m, u);
-    v = codesOf<C>(wp + 16, 3, m, u);
+    c = lowCodes<C>(3, at(wp, 192), p0, m, u);
+    v = lowCodes<C>(3, at(wp + 16, 192), p1, m, u);
     t = splatAt(x0, 12);
     d00 = dot(t, c, d00), d01 = dot(t, v, d01);
     t = splatAt(x1, 12);
@@ -128,39 +139,42 @@ function tile<C, S>(
     d20 = dot(t, c, d20), d21 = dot(t, v, d21);
     t = splatAt(x3, 12);
     d30 = dot(t, c, d30), d31 = dot(t, v, d31);
+    let f0 = halfBlockScale<S>(scales, quad, 0), f1 = halfBlockScale<S>(scales, quad + 1, 0);
     let h00 = zero, h01 = zero;
     let h10 = zero, h11 = zero;
     let h20 = zero, h21 = zero;
     let h30 = zero, h31 = zero;
     if (isSuper<S>()) {
-      h00 = scaledHalf(d00, scales, quad, 0);
-      h01 = scaledHalf(d01, scales, quad + 1, 0);
-      h10 = scaledHalf(d10, scales, quad, 0);
-      h11 = scaledHalf(d11, scales, quad + 1, 0);
-      h20 = scaledHalf(d20, scales, quad, 0);
-      h21 = scaledHalf(d21, scales, quad + 1, 0);
-      h30 = scaledHalf(d30, scales, quad, 0);
-      h31 = scaledHalf(d31, scales, quad + 1, 0);
+      h00 = scaledHalf(d00, f0);
+      h01 = scaledHalf(d01, f1);
+      h10 = scaledHalf(d10, f0);
+      h11 = scaledHalf(d11, f1);
+      h20 = scaledHalf(d20, f0);
+      h21 = scaledHalf(d21, f1);
+      h30 = scaledHalf(d30, f0);
+      h31 = scaledHalf(d31, f1);
     } else {
-      a00 = addHalf(a00, d00, scales, quad, 0, r0, offset);
-      a01 = addHalf(a01, d01, scales, quad + 1, 0, r0, offset);
-      a10 = addHalf(a10, d10, scales, quad, 0, r1, offset);
-      a11 = addHalf(a11, d11, scales, quad + 1, 0, r1, offset);
-      a20 = addHalf(a20, d20, scales, quad, 0, r2, offset);
-      a21 = addHalf(a21, d21, scales, quad + 1, 0, r2, offset);
-      a30 = addHalf(a30, d30, scales, quad, 0, r3, offset);
-      a31 = addHalf(a31, d31, scales, quad + 1, 0, r3, offset);
+      const o0 = halfBlockZero<S>(scales, quad, 0), o1 = halfBlockZero<S>(scales, quad + 1, 0);
+      a00 = addHalf(a00, d00, f0, o0, r0, 0);
+      a01 = addHalf(a01, d01, f1, o1, r0, 0);
+      a10 = addHalf(a10, d10, f0, o0, r1, 0);
+      a11 = addHalf(a11, d11, f1, o1, r1, 0);
+      a20 = addHalf(a20, d20, f0, o0, r2, 0);
+      a21 = addHalf(a21, d21, f1, o1, r2, 0);
+      a30 = addHalf(a30, d30, f0, o0, r3, 0);
+      a31 = addHalf(a31, d31, f1, o1, r3, 0);
     }
-    t = initialHalf<S>(r0, 1);
+    p0 = packedHigh<C>(wp, m), p1 = packedHigh<C>(wp + 16, m);
+    t = initialHalf<C, S>(r0, 1, offset);
     d00 = t, d01 = t;
-    t = initialHalf<S>(r1, 1);
+    t = initialHalf<C, S>(r1, 1, offset);
     d10 = t, d11 = t;
-    t = initialHalf<S>(r2, 1);
+    t = initialHalf<C, S>(r2, 1, offset);
     d20 = t, d21 = t;
-    t = initialHalf<S>(r3, 1);
+    t = initialHalf<C, S>(r3, 1, offset);
     d30 = t, d31 = t;
-    c = codesOf<C>(wp, 4, m, u);
-    v = codesOf<C>(wp + 16, 4, m, u);
+    c = highCodes<C>(wp, 0, at(wp, 0), p0, m, u);
+    v = highCodes<C>(wp + 16, 0, at(wp + 16, 0), p1, m, u);
     t = splatAt(x0, 16);
     d00 = dot(t, c, d00), d01 = dot(t, v, d01);
     t = splatAt(x1, 16);
@@ -169,8 +183,8 @@ function tile<C, S>(
     d20 = dot(t, c, d20), d21 = dot(t, v, d21);
     t = splatAt(x3, 16);
     d30 = dot(t, c, d30), d31 = dot(t, v, d31);
-    c = codesOf<C>(wp, 5, m, u);
-    v = codesOf<C>(wp + 16, 5, m, u);
+    c = highCodes<C>(wp, 1, at(wp, 64), p0, m, u);
+    v = highCodes<C>(wp + 16, 1, at(wp + 16, 64), p1, m, u);
     t = splatAt(x0, 20);
     d00 = dot(t, c, d00), d01 = dot(t, v, d01);
     t = splatAt(x1, 20);
@@ -179,8 +193,8 @@ function tile<C, S>(
     d20 = dot(t, c, d20), d21 = dot(t, v, d21);
     t = splatAt(x3, 20);
     d30 = dot(t, c, d30), d31 = dot(t, v, d31);
-    c = codesOf<C>(wp, 6, m, u);
-    v = codesOf<C>(wp + 16, 6, m, u);
+    c = highCodes<C>(wp, 2, at(wp, 128), p0, m, u);
+    v = highCodes<C>(wp + 16, 2, at(wp + 16, 128), p1, m, u);
     t = splatAt(x0, 24);
     d00 = dot(t, c, d00), d01 = dot(t, v, d01);
     t = splatAt(x1, 24);
@@ -189,8 +203,8 @@ function tile<C, S>(
     d20 = dot(t, c, d20), d21 = dot(t, v, d21);
     t = splatAt(x3, 24);
     d30 = dot(t, c, d30), d31 = dot(t, v, d31);
-    c = codesOf<C>(wp, 7, m, u);
-    v = codesOf<C>(wp + 16, 7, m, u);
+    c = highCodes<C>(wp, 3, at(wp, 192), p0, m, u);
+    v = highCodes<C>(wp + 16, 3, at(wp + 16, 192), p1, m, u);
     t = splatAt(x0, 28);
     d00 = dot(t, c, d00), d01 = dot(t, v, d01);
     t = splatAt(x1, 28);
@@ -199,32 +213,35 @@ function tile<C, S>(
     d20 = dot(t, c, d20), d21 = dot(t, v, d21);
     t = splatAt(x3, 28);
     d30 = dot(t, c, d30), d31 = dot(t, v, d31);
+    f0 = halfBlockScale<S>(scales, quad, 1);
+    f1 = halfBlockScale<S>(scales, quad + 1, 1);
     if (isSuper<S>()) {
-      d00 = scaledHalf(d00, scales, quad, 1);
+      d00 = scaledHalf(d00, f0);
       b00 = addScaledHalves(b00, h00, d00, r0);
-      d01 = scaledHalf(d01, scales, quad + 1, 1);
+      d01 = scaledHalf(d01, f1);
       b01 = addScaledHalves(b01, h01, d01, r0);
-      d10 = scaledHalf(d10, scales, quad, 1);
+      d10 = scaledHalf(d10, f0);
       b10 = addScaledHalves(b10, h10, d10, r1);
-      d11 = scaledHalf(d11, scales, quad + 1, 1);
+      d11 = scaledHalf(d11, f1);
       b11 = addScaledHalves(b11, h11, d11, r1);
-      d20 = scaledHalf(d20, scales, quad, 1);
+      d20 = scaledHalf(d20, f0);
       b20 = addScaledHalves(b20, h20, d20, r2);
-      d21 = scaledHalf(d21, scales, quad + 1, 1);
+      d21 = scaledHalf(d21, f1);
       b21 = addScaledHalves(b21, h21, d21, r2);
-      d30 = scaledHalf(d30, scales, quad, 1);
+      d30 = scaledHalf(d30, f0);
       b30 = addScaledHalves(b30, h30, d30, r3);
-      d31 = scaledHalf(d31, scales, quad + 1, 1);
+      d31 = scaledHalf(d31, f1);
       b31 = addScaledHalves(b31, h31, d31, r3);
     } else {
-      a00 = addHalf(a00, d00, scales, quad, 1, r0, offset);
-      a01 = addHalf(a01, d01, scales, quad + 1, 1, r0, offset);
-      a10 = addHalf(a10, d10, scales, quad, 1, r1, offset);
-      a11 = addHalf(a11, d11, scales, quad + 1, 1, r1, offset);
-      a20 = addHalf(a20, d20, scales, quad, 1, r2, offset);
-      a21 = addHalf(a21, d21, scales, quad + 1, 1, r2, offset);
-      a30 = addHalf(a30, d30, scales, quad, 1, r3, offset);
-      a31 = addHalf(a31, d31, scales, quad + 1, 1, r3, offset);
+      const o0 = halfBlockZero<S>(scales, quad, 1), o1 = halfBlockZero<S>(scales, quad + 1, 1);
+      a00 = addHalf(a00, d00, f0, o0, r0, 1);
+      a01 = addHalf(a01, d01, f1, o1, r0, 1);
+      a10 = addHalf(a10, d10, f0, o0, r1, 1);
+      a11 = addHalf(a11, d11, f1, o1, r1, 1);
+      a20 = addHalf(a20, d20, f0, o0, r2, 1);
+      a21 = addHalf(a21, d21, f1, o1, r2, 1);
+      a30 = addHalf(a30, d30, f0, o0, r3, 1);
+      a31 = addHalf(a31, d31, f1, o1, r3, 1);
     }
     block += step;
     x0 += 32, x1 += 32, x2 += 32, x3 += 32;

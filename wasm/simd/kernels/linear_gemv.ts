@@ -1,12 +1,14 @@
-// One activation row by groups of 16 weight rows, with the dot product of relaxed SIMD. Unrolled by hand: four
-// quads of rows side by side keep four chains of dot products and four sums in registers.
+// One activation row by groups of 16 weight rows, with the dot product of relaxed SIMD. Unrolled by
+// hand: four quads of rows side by side keep four chains of dot products and four sums in
+// registers.
 import { splatAt } from "./lanes";
-import { beyond, codeBytes, dotBoth, nibble } from "./linear_codes";
+import { beyond, codeBytes, dotBoth, nibble, packedLow } from "./linear_codes";
 import {
   addBlock,
   addMinima,
-  addScaled,
   addSuper,
+  blockOffset,
+  blockScale,
   groupBytes,
   halfMask,
   hasSuperMin,
@@ -15,10 +17,13 @@ import {
   scaleBytes,
   store,
   superBytes,
+  total,
   unscaled,
 } from "./linear_scales";
 
-/** Outputs of groups g0 to g1 for one quantised row x of K values, to y (the row's first output). */
+/**
+ * Outputs of groups g0 to g1 for one quantised row x of K values, to y (the row's first output).
+ */
 export function gemv<C, S>(
   w: usize,
   x: usize,
@@ -39,50 +44,52 @@ export function gemv<C, S>(
     let b0 = zero, b1 = zero, b2 = zero, b3 = zero;
     let m0 = zero, m1 = zero, m2 = zero, m3 = zero;
     let left = 8;
-    let record = x + <usize>K;
-    for (let xp = x; xp < x + <usize>K; xp += 32) {
-      const start = initial<S>(record, offset);
+    let record = x + <usize> K;
+    for (let xp = x; xp < x + <usize> K; xp += 32) {
+      const start = initial<C, S>(record, offset), all = total<S>(record);
       let d0 = start, d1 = start, d2 = start, d3 = start;
+      const e0 = packedLow<C>(wp, m), e1 = packedLow<C>(wp + 16, m);
+      const e2 = packedLow<C>(wp + 32, m), e3 = packedLow<C>(wp + 48, m);
       let low = splatAt(xp, 0), high = splatAt(xp, 16);
-      d0 = dotBoth<C>(wp, 0, low, high, d0, m, u);
-      d1 = dotBoth<C>(wp + 16, 0, low, high, d1, m, u);
-      d2 = dotBoth<C>(wp + 32, 0, low, high, d2, m, u);
-      d3 = dotBoth<C>(wp + 48, 0, low, high, d3, m, u);
+      d0 = dotBoth<C>(wp, 0, low, high, d0, e0, m, u);
+      d1 = dotBoth<C>(wp + 16, 0, low, high, d1, e1, m, u);
+      d2 = dotBoth<C>(wp + 32, 0, low, high, d2, e2, m, u);
+      d3 = dotBoth<C>(wp + 48, 0, low, high, d3, e3, m, u);
       low = splatAt(xp, 4);
       high = splatAt(xp, 20);
-      d0 = dotBoth<C>(wp, 1, low, high, d0, m, u);
-      d1 = dotBoth<C>(wp + 16, 1, low, high, d1, m, u);
-      d2 = dotBoth<C>(wp + 32, 1, low, high, d2, m, u);
-      d3 = dotBoth<C>(wp + 48, 1, low, high, d3, m, u);
+      d0 = dotBoth<C>(wp, 1, low, high, d0, e0, m, u);
+      d1 = dotBoth<C>(wp + 16, 1, low, high, d1, e1, m, u);
+      d2 = dotBoth<C>(wp + 32, 1, low, high, d2, e2, m, u);
+      d3 = dotBoth<C>(wp + 48, 1, low, high, d3, e3, m, u);
       low = splatAt(xp, 8);
       high = splatAt(xp, 24);
-      d0 = dotBoth<C>(wp, 2, low, high, d0, m, u);
-      d1 = dotBoth<C>(wp + 16, 2, low, high, d1, m, u);
-      d2 = dotBoth<C>(wp + 32, 2, low, high, d2, m, u);
-      d3 = dotBoth<C>(wp + 48, 2, low, high, d3, m, u);
+      d0 = dotBoth<C>(wp, 2, low, high, d0, e0, m, u);
+      d1 = dotBoth<C>(wp + 16, 2, low, high, d1, e1, m, u);
+      d2 = dotBoth<C>(wp + 32, 2, low, high, d2, e2, m, u);
+      d3 = dotBoth<C>(wp + 48, 2, low, high, d3, e3, m, u);
       low = splatAt(xp, 12);
       high = splatAt(xp, 28);
-      d0 = dotBoth<C>(wp, 3, low, high, d0, m, u);
-      d1 = dotBoth<C>(wp + 16, 3, low, high, d1, m, u);
-      d2 = dotBoth<C>(wp + 32, 3, low, high, d2, m, u);
-      d3 = dotBoth<C>(wp + 48, 3, low, high, d3, m, u);
-      if (isSuper<S>()) {
-        b0 = addScaled(b0, d0, wp + codes, 0, record);
-        b1 = addScaled(b1, d1, wp + codes, 1, record);
-        b2 = addScaled(b2, d2, wp + codes, 2, record);
-        b3 = addScaled(b3, d3, wp + codes, 3, record);
-        if (hasSuperMin<S>()) {
-          m0 = addMinima(m0, wp + codes, 0, record);
-          m1 = addMinima(m1, wp + codes, 1, record);
-          m2 = addMinima(m2, wp + codes, 2, record);
-          m3 = addMinima(m3, wp + codes, 3, record);
-        }
-      } else {
-        a0 = addBlock<S>(a0, d0, wp + codes, 0, record, offset, h);
-        a1 = addBlock<S>(a1, d1, wp + codes, 1, record, offset, h);
-        a2 = addBlock<S>(a2, d2, wp + codes, 2, record, offset, h);
-        a3 = addBlock<S>(a3, d3, wp + codes, 3, record, offset, h);
-      }
+      d0 = dotBoth<C>(wp, 3, low, high, d0, e0, m, u);
+      d1 = dotBoth<C>(wp + 16, 3, low, high, d1, e1, m, u);
+      d2 = dotBoth<C>(wp + 32, 3, low, high, d2, e2, m, u);
+      d3 = dotBoth<C>(wp + 48, 3, low, high, d3, e3, m, u);
+      const scales = wp + codes;
+      let s = blockScale<S>(scales, 0, h), o = blockOffset<S>(scales, 0, h);
+      if (isSuper<S>()) b0 = addBlock<S>(b0, d0, s, o, record, all);
+      else a0 = addBlock<S>(a0, d0, s, o, record, all);
+      if (hasSuperMin<S>()) m0 = addMinima(m0, o, record);
+      s = blockScale<S>(scales, 1, h), o = blockOffset<S>(scales, 1, h);
+      if (isSuper<S>()) b1 = addBlock<S>(b1, d1, s, o, record, all);
+      else a1 = addBlock<S>(a1, d1, s, o, record, all);
+      if (hasSuperMin<S>()) m1 = addMinima(m1, o, record);
+      s = blockScale<S>(scales, 2, h), o = blockOffset<S>(scales, 2, h);
+      if (isSuper<S>()) b2 = addBlock<S>(b2, d2, s, o, record, all);
+      else a2 = addBlock<S>(a2, d2, s, o, record, all);
+      if (hasSuperMin<S>()) m2 = addMinima(m2, o, record);
+      s = blockScale<S>(scales, 3, h), o = blockOffset<S>(scales, 3, h);
+      if (isSuper<S>()) b3 = addBlock<S>(b3, d3, s, o, record, all);
+      else a3 = addBlock<S>(a3, d3, s, o, record, all);
+      if (hasSuperMin<S>()) m3 = addMinima(m3, o, record);
       wp += step;
       record += 16;
       if (isSuper<S>()) {

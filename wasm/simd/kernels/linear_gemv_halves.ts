@@ -1,11 +1,21 @@
 // gemv() for scales that change in the middle of a block of 32.
-import { splatAt } from "./lanes";
-import { beyond, codeBytes, dotOne, nibble } from "./linear_codes";
+import { at, dot, splatAt } from "./lanes";
+import {
+  beyond,
+  codeBytes,
+  highCodes,
+  lowCodes,
+  nibble,
+  packedHigh,
+  packedLow,
+} from "./linear_codes";
 import {
   addHalf,
   addScaledHalves,
   addSuper,
   groupBytes,
+  halfBlockScale,
+  halfBlockZero,
   halfMask,
   initialHalf,
   isSuper,
@@ -16,7 +26,9 @@ import {
   unscaled,
 } from "./linear_scales";
 
-/** Outputs of groups g0 to g1 for one quantised row x of K values, to y (the row's first output). */
+/**
+ * Outputs of groups g0 to g1 for one quantised row x of K values, to y (the row's first output).
+ */
 export function gemvHalves<C, S>(
   w: usize,
   x: usize,
@@ -35,60 +47,104 @@ export function gemvHalves<C, S>(
     let a0 = zero, a1 = zero, a2 = zero, a3 = zero;
     let b0 = zero, b1 = zero, b2 = zero, b3 = zero;
     let left = 8;
-    let record = x + <usize>K;
-    for (let xp = x; xp < x + <usize>K; xp += 32) {
+    let record = x + <usize> K;
+    for (let xp = x; xp < x + <usize> K; xp += 32) {
       const scales = wp + codes;
-      let start = initialHalf<S>(record, 0);
-      let d0 = start, d1 = start, d2 = start, d3 = start;
-      let v: v128;
-      v = splatAt(xp, 0);
-      d0 = dotOne<C>(wp, 0, v, d0, m, u), d1 = dotOne<C>(wp + 16, 0, v, d1, m, u);
-      d2 = dotOne<C>(wp + 32, 0, v, d2, m, u), d3 = dotOne<C>(wp + 48, 0, v, d3, m, u);
-      v = splatAt(xp, 4);
-      d0 = dotOne<C>(wp, 1, v, d0, m, u), d1 = dotOne<C>(wp + 16, 1, v, d1, m, u);
-      d2 = dotOne<C>(wp + 32, 1, v, d2, m, u), d3 = dotOne<C>(wp + 48, 1, v, d3, m, u);
-      v = splatAt(xp, 8);
-      d0 = dotOne<C>(wp, 2, v, d0, m, u), d1 = dotOne<C>(wp + 16, 2, v, d1, m, u);
-      d2 = dotOne<C>(wp + 32, 2, v, d2, m, u), d3 = dotOne<C>(wp + 48, 2, v, d3, m, u);
-      v = splatAt(xp, 12);
-      d0 = dotOne<C>(wp, 3, v, d0, m, u), d1 = dotOne<C>(wp + 16, 3, v, d1, m, u);
-      d2 = dotOne<C>(wp + 32, 3, v, d2, m, u), d3 = dotOne<C>(wp + 48, 3, v, d3, m, u);
-      let h0 = zero, h1 = zero, h2 = zero, h3 = zero;
+      const t0 = initialHalf<C, S>(record, 0, offset), t1 = initialHalf<C, S>(record, 1, offset);
+      let low: v128, high: v128, v: v128;
+      let c0 = t0, c1 = t0, d0 = t1, d1 = t1;
+      const l0 = packedLow<C>(wp, m), l1 = packedLow<C>(wp + 16, m);
+      const p0 = packedHigh<C>(wp, m), p1 = packedHigh<C>(wp + 16, m);
+      low = splatAt(xp, 0), high = splatAt(xp, 16);
+      v = at(wp, 0);
+      c0 = dot(low, lowCodes<C>(0, v, l0, m, u), c0);
+      d0 = dot(high, highCodes<C>(wp, 0, v, p0, m, u), d0);
+      v = at(wp + 16, 0);
+      c1 = dot(low, lowCodes<C>(0, v, l1, m, u), c1);
+      d1 = dot(high, highCodes<C>(wp + 16, 0, v, p1, m, u), d1);
+      low = splatAt(xp, 4), high = splatAt(xp, 20);
+      v = at(wp, 64);
+      c0 = dot(low, lowCodes<C>(1, v, l0, m, u), c0);
+      d0 = dot(high, highCodes<C>(wp, 1, v, p0, m, u), d0);
+      v = at(wp + 16, 64);
+      c1 = dot(low, lowCodes<C>(1, v, l1, m, u), c1);
+      d1 = dot(high, highCodes<C>(wp + 16, 1, v, p1, m, u), d1);
+      low = splatAt(xp, 8), high = splatAt(xp, 24);
+      v = at(wp, 128);
+      c0 = dot(low, lowCodes<C>(2, v, l0, m, u), c0);
+      d0 = dot(high, highCodes<C>(wp, 2, v, p0, m, u), d0);
+      v = at(wp + 16, 128);
+      c1 = dot(low, lowCodes<C>(2, v, l1, m, u), c1);
+      d1 = dot(high, highCodes<C>(wp + 16, 2, v, p1, m, u), d1);
+      low = splatAt(xp, 12), high = splatAt(xp, 28);
+      v = at(wp, 192);
+      c0 = dot(low, lowCodes<C>(3, v, l0, m, u), c0);
+      d0 = dot(high, highCodes<C>(wp, 3, v, p0, m, u), d0);
+      v = at(wp + 16, 192);
+      c1 = dot(low, lowCodes<C>(3, v, l1, m, u), c1);
+      d1 = dot(high, highCodes<C>(wp + 16, 3, v, p1, m, u), d1);
+      let c2 = t0, c3 = t0, d2 = t1, d3 = t1;
+      const l2 = packedLow<C>(wp + 32, m), l3 = packedLow<C>(wp + 48, m);
+      const p2 = packedHigh<C>(wp + 32, m), p3 = packedHigh<C>(wp + 48, m);
+      low = splatAt(xp, 0), high = splatAt(xp, 16);
+      v = at(wp + 32, 0);
+      c2 = dot(low, lowCodes<C>(0, v, l2, m, u), c2);
+      d2 = dot(high, highCodes<C>(wp + 32, 0, v, p2, m, u), d2);
+      v = at(wp + 48, 0);
+      c3 = dot(low, lowCodes<C>(0, v, l3, m, u), c3);
+      d3 = dot(high, highCodes<C>(wp + 48, 0, v, p3, m, u), d3);
+      low = splatAt(xp, 4), high = splatAt(xp, 20);
+      v = at(wp + 32, 64);
+      c2 = dot(low, lowCodes<C>(1, v, l2, m, u), c2);
+      d2 = dot(high, highCodes<C>(wp + 32, 1, v, p2, m, u), d2);
+      v = at(wp + 48, 64);
+      c3 = dot(low, lowCodes<C>(1, v, l3, m, u), c3);
+      d3 = dot(high, highCodes<C>(wp + 48, 1, v, p3, m, u), d3);
+      low = splatAt(xp, 8), high = splatAt(xp, 24);
+      v = at(wp + 32, 128);
+      c2 = dot(low, lowCodes<C>(2, v, l2, m, u), c2);
+      d2 = dot(high, highCodes<C>(wp + 32, 2, v, p2, m, u), d2);
+      v = at(wp + 48, 128);
+      c3 = dot(low, lowCodes<C>(2, v, l3, m, u), c3);
+      d3 = dot(high, highCodes<C>(wp + 48, 2, v, p3, m, u), d3);
+      low = splatAt(xp, 12), high = splatAt(xp, 28);
+      v = at(wp + 32, 192);
+      c2 = dot(low, lowCodes<C>(3, v, l2, m, u), c2);
+      d2 = dot(high, highCodes<C>(wp + 32, 3, v, p2, m, u), d2);
+      v = at(wp + 48, 192);
+      c3 = dot(low, lowCodes<C>(3, v, l3, m, u), c3);
+      d3 = dot(high, highCodes<C>(wp + 48, 3, v, p3, m, u), d3);
       if (isSuper<S>()) {
-        h0 = scaledHalf(d0, scales, 0, 0);
-        h1 = scaledHalf(d1, scales, 1, 0);
-        h2 = scaledHalf(d2, scales, 2, 0);
-        h3 = scaledHalf(d3, scales, 3, 0);
+        c0 = scaledHalf(c0, halfBlockScale<S>(scales, 0, 0));
+        d0 = scaledHalf(d0, halfBlockScale<S>(scales, 0, 1));
+        b0 = addScaledHalves(b0, c0, d0, record);
+        c1 = scaledHalf(c1, halfBlockScale<S>(scales, 1, 0));
+        d1 = scaledHalf(d1, halfBlockScale<S>(scales, 1, 1));
+        b1 = addScaledHalves(b1, c1, d1, record);
+        c2 = scaledHalf(c2, halfBlockScale<S>(scales, 2, 0));
+        d2 = scaledHalf(d2, halfBlockScale<S>(scales, 2, 1));
+        b2 = addScaledHalves(b2, c2, d2, record);
+        c3 = scaledHalf(c3, halfBlockScale<S>(scales, 3, 0));
+        d3 = scaledHalf(d3, halfBlockScale<S>(scales, 3, 1));
+        b3 = addScaledHalves(b3, c3, d3, record);
       } else {
-        a0 = addHalf(a0, d0, scales, 0, 0, record, offset);
-        a1 = addHalf(a1, d1, scales, 1, 0, record, offset);
-        a2 = addHalf(a2, d2, scales, 2, 0, record, offset);
-        a3 = addHalf(a3, d3, scales, 3, 0, record, offset);
-      }
-      start = initialHalf<S>(record, 1);
-      d0 = start, d1 = start, d2 = start, d3 = start;
-      v = splatAt(xp, 16);
-      d0 = dotOne<C>(wp, 4, v, d0, m, u), d1 = dotOne<C>(wp + 16, 4, v, d1, m, u);
-      d2 = dotOne<C>(wp + 32, 4, v, d2, m, u), d3 = dotOne<C>(wp + 48, 4, v, d3, m, u);
-      v = splatAt(xp, 20);
-      d0 = dotOne<C>(wp, 5, v, d0, m, u), d1 = dotOne<C>(wp + 16, 5, v, d1, m, u);
-      d2 = dotOne<C>(wp + 32, 5, v, d2, m, u), d3 = dotOne<C>(wp + 48, 5, v, d3, m, u);
-      v = splatAt(xp, 24);
-      d0 = dotOne<C>(wp, 6, v, d0, m, u), d1 = dotOne<C>(wp + 16, 6, v, d1, m, u);
-      d2 = dotOne<C>(wp + 32, 6, v, d2, m, u), d3 = dotOne<C>(wp + 48, 6, v, d3, m, u);
-      v = splatAt(xp, 28);
-      d0 = dotOne<C>(wp, 7, v, d0, m, u), d1 = dotOne<C>(wp + 16, 7, v, d1, m, u);
-      d2 = dotOne<C>(wp + 32, 7, v, d2, m, u), d3 = dotOne<C>(wp + 48, 7, v, d3, m, u);
-      if (isSuper<S>()) {
-        b0 = addScaledHalves(b0, h0, scaledHalf(d0, scales, 0, 1), record);
-        b1 = addScaledHalves(b1, h1, scaledHalf(d1, scales, 1, 1), record);
-        b2 = addScaledHalves(b2, h2, scaledHalf(d2, scales, 2, 1), record);
-        b3 = addScaledHalves(b3, h3, scaledHalf(d3, scales, 3, 1), record);
-      } else {
-        a0 = addHalf(a0, d0, scales, 0, 1, record, offset);
-        a1 = addHalf(a1, d1, scales, 1, 1, record, offset);
-        a2 = addHalf(a2, d2, scales, 2, 1, record, offset);
-        a3 = addHalf(a3, d3, scales, 3, 1, record, offset);
+        let s: v128, z: v128;
+        s = halfBlockScale<S>(scales, 0, 0), z = halfBlockZero<S>(scales, 0, 0);
+        a0 = addHalf(a0, c0, s, z, record, 0);
+        s = halfBlockScale<S>(scales, 0, 1), z = halfBlockZero<S>(scales, 0, 1);
+        a0 = addHalf(a0, d0, s, z, record, 1);
+        s = halfBlockScale<S>(scales, 1, 0), z = halfBlockZero<S>(scales, 1, 0);
+        a1 = addHalf(a1, c1, s, z, record, 0);
+        s = halfBlockScale<S>(scales, 1, 1), z = halfBlockZero<S>(scales, 1, 1);
+        a1 = addHalf(a1, d1, s, z, record, 1);
+        s = halfBlockScale<S>(scales, 2, 0), z = halfBlockZero<S>(scales, 2, 0);
+        a2 = addHalf(a2, c2, s, z, record, 0);
+        s = halfBlockScale<S>(scales, 2, 1), z = halfBlockZero<S>(scales, 2, 1);
+        a2 = addHalf(a2, d2, s, z, record, 1);
+        s = halfBlockScale<S>(scales, 3, 0), z = halfBlockZero<S>(scales, 3, 0);
+        a3 = addHalf(a3, c3, s, z, record, 0);
+        s = halfBlockScale<S>(scales, 3, 1), z = halfBlockZero<S>(scales, 3, 1);
+        a3 = addHalf(a3, d3, s, z, record, 1);
       }
       wp += step;
       record += 16;

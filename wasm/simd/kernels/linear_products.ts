@@ -1,5 +1,5 @@
-// Integer products of a block without relaxed SIMD: bytes multiply into lanes of 16 bits, as many of them as cannot
-// overflow. Exact, so the bits are those of the dot product.
+// Integer products of a block without relaxed SIMD: bytes multiply into lanes of 16 bits, as many
+// of them as cannot overflow. Exact, so the bits are those of the dot product.
 import { splatAt } from "./lanes";
 import { bits, Bits8Wide } from "./linear_codes";
 
@@ -24,7 +24,10 @@ function folded(low: v128, high: v128): v128 {
   );
 }
 
-/** Sums over 16 activations at x for four rows, whose codes are w0 to w3: up to 63 · 127 · 4 fits 16 bits. */
+/**
+ * Sums over 16 activations at x for four rows, whose codes are w0 to w3: up to 63 · 127 · 4 fits 16
+ * bits.
+ */
 @inline
 export function halfSum<C>(x: usize, w0: v128, w1: v128, w2: v128, w3: v128): v128 {
   const x0 = splatAt(x, 0), x1 = splatAt(x, 4), x2 = splatAt(x, 8), x3 = splatAt(x, 12);

@@ -1,5 +1,6 @@
 // Forms of scales as types. A body sums integers over a block; what the sums become is here.
 import { at, bytesSigned, bytesUnsigned, HALF_MASK, scaledHalves, splatAt } from "./lanes";
+import { bits } from "./linear_codes";
 
 /** f16 scales of 16 rows: w = s · (q - offset). */
 export class Half {}
@@ -61,10 +62,10 @@ export function groupBytes<S>(codeBytes: usize, K: i32): usize {
   return <usize>(K >> 5) * (codeBytes + scaleBytes<S>()) + <usize>(K >> 8) * superBytes<S>();
 }
 
-/** What the integer sums of a block start from: the offset of symmetric codes times the activations' sum. */
+/** What the integer sums of a block start from: what offset codes have too much. */
 @inline
-export function initial<S>(record: usize, offset: i32): v128 {
-  if (idof<S>() == idof<Half>()) {
+export function initial<C, S>(record: usize, offset: i32): v128 {
+  if (idof<S>() == idof<Half>() || (idof<S>() == idof<Float>() && bits<C>() == 8)) {
     return i32x4.splat(-offset * (load<i32>(record, 8) + load<i32>(record, 12)));
   }
   return i32x4.splat(0);
@@ -72,73 +73,105 @@ export function initial<S>(record: usize, offset: i32): v128 {
 
 /** The same for half a block. */
 @inline
-export function initialHalf<S>(record: usize, half: usize): v128 {
-  if (idof<S>() == idof<SuperTwo>()) return i32x4.splat(-32 * load<i32>(record + 8 + 4 * half));
+export function initialHalf<C, S>(record: usize, half: usize, offset: i32): v128 {
+  if (idof<S>() == idof<SuperTwo>() || bits<C>() == 8) {
+    return i32x4.splat(-offset * load<i32>(record + 8 + 4 * half));
+  }
   return i32x4.splat(0);
 }
 
-/** Adds to `acc` what a block of quad q has: `sum` of its products, scales at `w`. `offset` is added to zero points. */
+/** A block's sum of activations where zero points need it. */
 @inline
-export function addBlock<S>(acc: v128, sum: v128, w: usize, q: usize, record: usize, offset: i32, h: v128): v128 {
+export function total<S>(record: usize): v128 {
+  if (idof<S>() != idof<Float>()) return i32x4.splat(0);
+  return i32x4.splat(load<i32>(record, 8) + load<i32>(record, 12));
+}
+
+/** Scales of quad q of a block, which are at `w`: f32, those of f16 times 2^-112. */
+@inline
+export function blockScale<S>(w: usize, q: usize, h: v128): v128 {
+  if (idof<S>() == idof<Half>()) return scaledHalves(w, 8 * q, h);
+  if (idof<S>() == idof<HalfMin>()) return scaledHalves(w, 16 * q, h);
+  if (idof<S>() == idof<Float>()) return at(w, 16 * q);
+  return f32x4.convert_i32x4_s(bytesUnsigned(w, 4 * q));
+}
+
+/** What else quad q has: minima as f32, or zero points as i32; nothing where the codes' offset is fixed. */
+@inline
+export function blockOffset<S>(w: usize, q: usize, h: v128): v128 {
+  if (idof<S>() == idof<HalfMin>()) return scaledHalves(w, 16 * q + 8, h);
+  if (idof<S>() == idof<Float>()) return bytesUnsigned(w, 64 + 4 * q);
+  if (idof<S>() == idof<Super>()) return f32x4.convert_i32x4_s(bytesUnsigned(w, 16 + 4 * q));
+  return h;
+}
+
+/**
+ * Adds to `acc`, which is a super-block's where there is one, a block's sum of products: with the block's scale,
+ * the activations' and the minimum or zero point. `all` is from total().
+ */
+@inline
+export function addBlock<S>(
+  acc: v128,
+  sum: v128,
+  scale: v128,
+  offset: v128,
+  record: usize,
+  all: v128,
+): v128 {
   const s = splatAt(record, 0);
-  if (idof<S>() == idof<Half>()) {
-    return f32x4.add(acc, f32x4.mul(f32x4.convert_i32x4_s(sum), f32x4.mul(scaledHalves(w, 8 * q, h), s)));
+  if (isSuper<S>()) {
+    // A product of integers below 2^24, so exact in f32.
+    return f32x4.add(acc, f32x4.mul(f32x4.mul(scale, f32x4.convert_i32x4_s(sum)), s));
   }
-  if (idof<S>() == idof<HalfMin>()) {
-    const scaled = f32x4.mul(f32x4.convert_i32x4_s(sum), f32x4.mul(scaledHalves(w, 16 * q, h), s));
-    const least = f32x4.mul(scaledHalves(w, 16 * q + 8, h), splatAt(record, 4));
-    return f32x4.add(f32x4.add(acc, scaled), least);
-  }
-  const total = load<i32>(record, 8) + load<i32>(record, 12);
-  const shifted = i32x4.sub(sum, zeroProducts(w + 64 + 4 * q, total, offset));
-  return f32x4.add(acc, f32x4.mul(f32x4.convert_i32x4_s(shifted), f32x4.mul(at(w, 16 * q), s)));
+  if (idof<S>() == idof<Float>()) sum = i32x4.sub(sum, zeroProducts(offset, all));
+  acc = f32x4.add(acc, f32x4.mul(f32x4.convert_i32x4_s(sum), f32x4.mul(scale, s)));
+  return idof<S>() == idof<HalfMin>() ? addMinima(acc, offset, record) : acc;
 }
 
-/** Zero points of four rows times a sum of activations; both fit 16 bits, whose product is the cheaper one. */
+/** Adds minima times the activations' sum. */
 @inline
-function zeroProducts(zeros: usize, total: i32, offset: i32): v128 {
-  const z = i32x4.add(bytesUnsigned(zeros, 0), i32x4.splat(offset));
-  return i32x4.dot_i16x8_s(z, i32x4.splat(total & 0xffff));
+export function addMinima(acc: v128, minima: v128, record: usize): v128 {
+  return f32x4.add(acc, f32x4.mul(minima, splatAt(record, 4)));
 }
 
-/** addBlock() for half a block. */
+/** Zero points times a sum of activations. Both fit 16 bits, whose product is the cheaper one. */
+@inline
+function zeroProducts(zeros: v128, sum: v128): v128 {
+  return i32x4.dot_i16x8_s(zeros, sum);
+}
+
+/** blockScale() of half a block. */
+@inline
+export function halfBlockScale<S>(w: usize, q: usize, half: usize): v128 {
+  if (idof<S>() == idof<FloatTwo>()) return at(w, 64 * half + 16 * q);
+  return f32x4.convert_i32x4_s(bytesSigned(w, 16 * half + 4 * q));
+}
+
+/** Zero points of half a block. */
+@inline
+export function halfBlockZero<S>(w: usize, q: usize, half: usize): v128 {
+  return bytesUnsigned(w, 128 + 16 * half + 4 * q);
+}
+
+/** Adds half a block with zero points. */
 @inline
 export function addHalf(
   acc: v128,
   sum: v128,
-  w: usize,
-  q: usize,
-  half: usize,
+  scale: v128,
+  zero: v128,
   record: usize,
-  offset: i32,
+  half: usize,
 ): v128 {
-  const zeros = zeroProducts(w + 128 + 16 * half + 4 * q, load<i32>(record + 8 + 4 * half), offset);
-  const scale = f32x4.mul(at(w, 64 * half + 16 * q), splatAt(record, 0));
-  return f32x4.add(acc, f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(sum, zeros)), scale));
+  const shifted = i32x4.sub(sum, zeroProducts(zero, splatAt(record, 8 + 4 * half)));
+  const s = f32x4.mul(scale, splatAt(record, 0));
+  return f32x4.add(acc, f32x4.mul(f32x4.convert_i32x4_s(shifted), s));
 }
 
-// Products of small integers below 2^24 are exact in f32, so these are the integer formulas.
-
-/** Adds a block's share to a super-block's sum: f32(c · sum) · s. */
+/** Half a block's share of a super-block's sum, an integer still: below 2^24, so exact in f32. */
 @inline
-export function addScaled(acc: v128, sum: v128, w: usize, q: usize, record: usize): v128 {
-  const c = f32x4.convert_i32x4_u(bytesUnsigned(w, 4 * q));
-  return f32x4.add(acc, f32x4.mul(f32x4.mul(c, f32x4.convert_i32x4_s(sum)), splatAt(record, 0)));
-}
-
-/** Adds a block's share to a super-block's minima: f32(m · total) · s. */
-@inline
-export function addMinima(acc: v128, w: usize, q: usize, record: usize): v128 {
-  const total = f32x4.splat(<f32>(load<i32>(record, 8) + load<i32>(record, 12)));
-  const m = f32x4.convert_i32x4_u(bytesUnsigned(w, 16 + 4 * q));
-  return f32x4.add(acc, f32x4.mul(f32x4.mul(m, total), splatAt(record, 0)));
-}
-
-/** Half a block's share of a super-block's sum, c · sum: an integer still. */
-@inline
-export function scaledHalf(sum: v128, w: usize, q: usize, half: usize): v128 {
-  const c = f32x4.convert_i32x4_s(bytesSigned(w, 16 * half + 4 * q));
-  return f32x4.mul(c, f32x4.convert_i32x4_s(sum));
+export function scaledHalf(sum: v128, scale: v128): v128 {
+  return f32x4.mul(scale, f32x4.convert_i32x4_s(sum));
 }
 
 /** Adds a block whose halves have scales of their own: f32(c₁ · sum₁ + c₂ · sum₂) · s. */
@@ -149,7 +182,14 @@ export function addScaledHalves(acc: v128, first: v128, second: v128, record: us
 
 /** Adds a super-block; its scales are at `w`. */
 @inline
-export function addSuper<S>(acc: v128, scaled: v128, minima: v128, w: usize, q: usize, h: v128): v128 {
+export function addSuper<S>(
+  acc: v128,
+  scaled: v128,
+  minima: v128,
+  w: usize,
+  q: usize,
+  h: v128,
+): v128 {
   if (!hasSuperMin<S>()) return f32x4.add(acc, f32x4.mul(scaled, scaledHalves(w, 8 * q, h)));
   const sum = f32x4.add(acc, f32x4.mul(scaled, scaledHalves(w, 16 * q, h)));
   return f32x4.sub(sum, f32x4.mul(minima, scaledHalves(w, 16 * q + 8, h)));
@@ -164,7 +204,9 @@ export function unscaled<S>(acc: v128): v128 {
   return f32x4.mul(acc, f32x4.splat(<f32>281474976710656));
 }
 
-/** Writes four outputs: the value and, if any, its bias; added to what is there, or in its place. */
+/**
+ * Writes four outputs: the value and, if any, its bias; added to what is there, or in its place.
+ */
 @inline
 export function store(y: usize, offset: usize, value: v128, bias: usize, add: i32): void {
   if (bias) value = f32x4.add(value, v128.load(bias + offset));

@@ -22,8 +22,9 @@ export function hmaxOrNaN(a: v128): f32 {
 }
 
 /**
- * e^x for x <= 88, as 2^n · 2^f with |f| <= 1/2 and the best polynomial of degree 5 for 2^f. Relative error below
- * 3e-7 + 8e-8 · |x|; 0 below -87, where the result would be subnormal; NaN of NaN.
+ * e^x for x <= 88, as 2^n · 2^f with |f| <= 1/2 and the best polynomial of degree 5 for 2^f.
+ * Relative error below 3e-7 + 8e-8 · |x|; 0 below -87, where the result would be subnormal; NaN of
+ * NaN.
  *
  * n comes from adding 1.5 · 2^23, which leaves the nearest integer in the lowest bits of the sum.
  */
@@ -41,27 +42,21 @@ export function exp(x: v128): v128 {
   return v128.andnot(f32x4.mul(p, power), f32x4.lt(x, f32x4.splat(-87.0)));
 }
 
-/**
- * f16, sign-extended to 32 bits, as f32 · 2^-112: the bits moved into place, which is exact for subnormals too. An
- * infinity or NaN comes out as if its exponent were an ordinary one, 65536 · 2^-112 and more.
- */
-@inline
-export function f16Scaled(half: v128): v128 {
-  return v128.and(i32x4.shl(half, 13), i32x4.splat(0x8fffe000));
-}
-
 /** f16, sign-extended to 32 bits, as f32: exact. */
 @inline
 export function f16ToF32(half: v128): v128 {
-  const bits = f16Scaled(half), special = i32x4.splat(0x0f800000);
+  // In an f32's place the bits are worth 2^-112 of it, subnormals too.
+  const bits = v128.and(i32x4.shl(half, 13), i32x4.splat(0x8fffe000));
+  const special = i32x4.splat(0x0f800000);
   const isSpecial = i32x4.eq(v128.and(bits, special), special);
   const value = f32x4.mul(bits, f32x4.splat(5192296858534827628530496329220096.0));
   return v128.or(value, v128.and(isSpecial, i32x4.splat(0x7f800000)));
 }
 
 /**
- * f32 to f16 in the low half of each lane, rounded to nearest even; beyond 65520 infinity, NaN a quiet NaN.
- * Subnormals are rounded by an addition whose unit in the last place is theirs (Giesen, "Float->half").
+ * f32 to f16 in the low half of each lane, rounded to nearest even; beyond 65520 infinity, NaN a
+ * quiet NaN. Subnormals are rounded by an addition whose unit in the last place is theirs (Giesen,
+ * "Float->half").
  */
 @inline
 export function f32ToF16(x: v128): v128 {

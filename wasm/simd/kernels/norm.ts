@@ -1,4 +1,4 @@
-// RMSNorm (Zhang and Sennrich): y = x / sqrt(mean(x²) + eps) · gamma.
+/** RMSNorm (Zhang and Sennrich): y = x / sqrt(mean(x²) + eps) · gamma. */
 import { hsum } from "./math";
 import { quantiseBlock } from "./quantise";
 
@@ -21,8 +21,8 @@ function scaled(x: usize, gamma: usize, r: v128): v128 {
 }
 
 /**
- * RMSNorm of a row of K f32 (K % 32 == 0) to K f32 at outF, to a q8 row at outQ, or both; 0 for neither.
- * outF may be x.
+ * RMSNorm of a row of K f32 (K % 32 == 0) to K f32 at outF, to a q8 row at outQ, or both; 0 for
+ * neither. outF may be x.
  */
 export function rmsNorm(x: usize, gamma: usize, K: i32, eps: f32, outF: usize, outQ: usize): void {
   const r = f32x4.splat(inverseRms(x, K, eps)), end = x + (<usize>K << 2);
@@ -33,8 +33,14 @@ export function rmsNorm(x: usize, gamma: usize, K: i32, eps: f32, outF: usize, o
     const v4 = scaled(x + 64, gamma + 64, r), v5 = scaled(x + 80, gamma + 80, r);
     const v6 = scaled(x + 96, gamma + 96, r), v7 = scaled(x + 112, gamma + 112, r);
     if (outF) {
-      v128.store(outF, v0), v128.store(outF, v1, 16), v128.store(outF, v2, 32), v128.store(outF, v3, 48);
-      v128.store(outF, v4, 64), v128.store(outF, v5, 80), v128.store(outF, v6, 96), v128.store(outF, v7, 112);
+      v128.store(outF, v0);
+      v128.store(outF, v1, 16);
+      v128.store(outF, v2, 32);
+      v128.store(outF, v3, 48);
+      v128.store(outF, v4, 64);
+      v128.store(outF, v5, 80);
+      v128.store(outF, v6, 96);
+      v128.store(outF, v7, 112);
       outF += 128;
     }
     if (outQ) {

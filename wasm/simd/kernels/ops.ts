@@ -1,6 +1,6 @@
 // The operations of a program, each split into items that any thread may take.
 import {
-  BLOCK, GROUP, OP_ATTEND, OP_CACHE, OP_EMBED, OP_GATE_UP, OP_LINEAR, OP_MERGE, OP_NORM,
+  BLOCK, GROUP, OP_ATTEND, OP_CACHE, OP_EMBED, OP_GATE_UP, OP_LINEAR, OP_MERGE, OP_NORM, OP_QUANTISE,
   PAGE, PARTIALS, READING, ROTATION_STRIDE, ROTATIONS, ROW_BYTES, ROWS, SCRATCH, SCRATCH_BYTES,
 } from "../abi";
 import { attendPage, finishHeads, mergePage } from "./attention";
@@ -58,6 +58,7 @@ export function execute(op: usize, from: i32, to: i32, rows: i32, threads: i32, 
   else if (code == OP_CACHE) cacheItems(op, from, to);
   else if (code == OP_MERGE) mergeItems(op, from, to, rows, threads, thread);
   else if (code == OP_EMBED) embedItems(op, from, to);
+  else if (code == OP_QUANTISE) quantiseItems(op, from, to);
   else unreachable();
 }
 
@@ -74,6 +75,12 @@ function normItems(op: usize, from: i32, to: i32): void {
   for (let r: usize = from; r < <usize>to; r++) {
     rmsNorm(address(op, 1) + r * address(op, 2), address(op, 3), word(op, 4), float(op, 5),
       outF ? outF + r * address(op, 7) : 0, outQ ? outQ + r * address(op, 9) : 0);
+  }
+}
+
+function quantiseItems(op: usize, from: i32, to: i32): void {
+  for (let r: usize = from; r < <usize>to; r++) {
+    quantiseRow(address(op, 1) + r * address(op, 2), address(op, 4) + r * address(op, 5), word(op, 3));
   }
 }
 

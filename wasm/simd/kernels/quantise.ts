@@ -3,8 +3,9 @@ import { BLOCK } from "../abi";
 import { at } from "./lanes";
 
 /**
- * Eight vectors of f32, a block of 32, as int8 codes (x · 127 / absmax, to nearest even) and the block's record of
- * 16 bytes: f32 s = absmax / 127 · 2^64, f32 s · sum of the codes, i32 sum of codes 0 to 15, and of 16 to 31.
+ * Eight vectors of f32, a block of 32, as int8 codes (x · 127 / absmax, to nearest even) and the
+ * block's record of 16 bytes: f32 s = absmax / 127 · 2^64, f32 s · sum of the codes, i32 sum of
+ * codes 0 to 15, and of 16 to 31.
  */
 @inline
 export function quantiseBlock(
@@ -67,7 +68,7 @@ function sumCodes(v: v128): i32 {
 
 /** Quantises a row of K f32, K a multiple of 32, into K codes and K / 32 records behind them. */
 export function quantiseRow(x: usize, out: usize, K: i32): void {
-  let record = out + <usize>K;
+  let record = out + <usize> K;
   for (const end = record; out < end; out += BLOCK) {
     quantiseBlock(
       at(x, 0),

@@ -1,16 +1,19 @@
-// The greatest of many logits, so that the logits themselves need not leave the module.
-import { hmaxOrNaN } from "./math";
+/** The greatest of many logits, so that the logits themselves need not leave the module. */
+import { hmax } from "./math";
 
 /** Values that argMax takes at a time. */
 const CHUNK: i32 = 1024;
 
-/** Index of the greatest of n f32, the lowest where several are; -1 where there is a NaN or nothing. */
+/** Index of the greatest of n f32, the lowest of several; -1 where there is a NaN or nothing. */
 export function argMax(p: usize, n: i32): i32 {
   let best: f32 = -Infinity, at = 0;
   for (let from = 0; from < n; from += CHUNK) {
     const m = greatest(p + (<usize>from << 2), min(CHUNK, n - from));
     if (m != m) return -1;
-    if (m > best) best = m, at = from;
+    if (m > best) {
+      best = m;
+      at = from;
+    }
   }
   for (; at < n; at++) if (load<f32>(p + (<usize>at << 2)) == best) return at;
   return -1;
@@ -19,24 +22,39 @@ export function argMax(p: usize, n: i32): i32 {
 /** The greatest of n f32, NaN where there is one. */
 function greatest(p: usize, n: i32): f32 {
   const end = p + (<usize>n << 2), whole = p + (<usize>(n & ~3) << 2);
-  let m = f32x4.splat(-Infinity);
-  for (; p < whole; p += 16) m = f32x4.max(m, v128.load(p));
-  let best = hmaxOrNaN(m);
+  let m = f32x4.splat(-Infinity), nan = f32x4.splat(0);
+  for (; p < whole; p += 16) {
+    const v = v128.load(p);
+    m = f32x4.pmax(m, v);
+    nan = v128.or(nan, f32x4.ne(v, v));
+  }
+  let best = v128.any_true(nan) ? <f32>NaN : hmax(m);
   for (; p < end; p += 4) best = max(best, load<f32>(p));
   return best;
 }
 
 /**
- * The k greatest of n f32, greatest first, of equals the lower index first. Returns how many (k, or n where
- * that is less), 0 where there is a NaN. outIds: i32[k]; outValues: f32[k]; scratch: 8·k bytes.
+ * The k greatest of n f32, greatest first, of equals the lower index first. Returns how many (k, or
+ * n where that is less), 0 where there is a NaN. outIds: i32[k]; outValues: f32[k]; scratch: 8·k
+ * bytes.
  *
- * A heap of the k greatest so far, the least of them at the root: nearly all of n fall to one comparison.
+ * A heap of the k greatest so far, the least of them at the root: nearly all of n fall to one
+ * comparison.
  */
-export function topK(p: usize, n: i32, k: i32, outIds: usize, outValues: usize, scratch: usize): i32 {
+export function topK(
+  p: usize,
+  n: i32,
+  k: i32,
+  outIds: usize,
+  outValues: usize,
+  scratch: usize,
+): i32 {
   if (k > n) k = n;
   if (k <= 0) return 0;
   for (let i = 0; i < k; i++) store<u64>(scratch + (<usize>i << 3), keyOf(p, i));
-  for (let i = (k >> 1) - 1; i >= 0; i--) sink(scratch, i, k, load<u64>(scratch + (<usize>i << 3)));
+  for (let i = (k >> 1) - 1; i >= 0; i--) {
+    sink(scratch, i, k, load<u64>(scratch + (<usize>i << 3)));
+  }
 
   let nan = f32x4.splat(0), i = 0;
   for (; i < k; i++) {
@@ -68,7 +86,7 @@ export function topK(p: usize, n: i32, k: i32, outIds: usize, outValues: usize, 
   return k;
 }
 
-/** A value and its index as one number that orders as topK does: by value, of equals the lower index greater. */
+/** A value and its index as one number that orders as topK() does: of equals the lower index. */
 @inline
 function keyOf(p: usize, i: i32): u64 {
   const bits = reinterpret<i32>(load<f32>(p + (<usize>i << 2)) + <f32>0.0); // -0 becomes 0
@@ -92,7 +110,7 @@ function offer(p: usize, i: i32, k: i32, heap: usize): void {
   if (key > load<u64>(heap)) sink(heap, 0, k, key);
 }
 
-/** Puts `key` into the hole at i of a heap of n and restores it: a parent is not above its children. */
+/** Puts `key` into the hole at i of a heap of n, where no parent is above its children. */
 function sink(heap: usize, i: i32, n: i32, key: u64): void {
   for (;;) {
     let child = 2 * i + 1;
@@ -100,7 +118,10 @@ function sink(heap: usize, i: i32, n: i32, key: u64): void {
     let least = load<u64>(heap + (<usize>child << 3));
     if (child + 1 < n) {
       const right = load<u64>(heap + (<usize>(child + 1) << 3));
-      if (right < least) least = right, child++;
+      if (right < least) {
+        least = right;
+        child++;
+      }
     }
     if (least >= key) break;
     store<u64>(heap + (<usize>i << 3), least);

@@ -3,7 +3,7 @@
  * with the cache that it gave the last time, as its own generate() does.
  */
 import { AutoModelForCausalLM, env, Tensor } from "@huggingface/transformers";
-import { measured } from "./measure.js";
+import { measured } from "../measure.js";
 
 /**
  * Loads an export.

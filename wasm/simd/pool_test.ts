@@ -1,0 +1,93 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { MdiError } from "../error.ts";
+import { CLAIM_BYTES, DONE, OP_BYTES, OP_NORM, THREAD_LOST } from "./abi.ts";
+import { KernelMemory } from "./memory.ts";
+import { compileKernels, instantiateKernels, type Kernels } from "./module.ts";
+import { ThreadPool } from "./pool.ts";
+
+/** A program of operations over one row. */
+interface Setup {
+  memory: KernelMemory;
+  kernels: Kernels;
+  pool: ThreadPool;
+  /** Runs it once. */
+  run(): number;
+}
+
+async function setUp(threads: number, opcodes: readonly number[]): Promise<Setup> {
+  const { module } = await compileKernels();
+  const memory = new KernelMemory();
+  const kernels = instantiateKernels(module, memory.memory);
+  const row = memory.take(64 * 4);
+  const ops = memory.take(opcodes.length * OP_BYTES);
+  const claims = memory.take(opcodes.length * CLAIM_BYTES);
+  opcodes.forEach((code, i) =>
+    memory.words.set([code, row, 0, row, 32, 0, row, 0, 0, 0], (ops + i * OP_BYTES) / 4)
+  );
+  const pool = await ThreadPool.start(module, memory, kernels, threads);
+  const rows = threads + 1; // more than are done by whoever finished the operation before
+  const run = () => kernels.run(ops, opcodes.length, claims, rows, threads);
+  return { memory, kernels, pool, run };
+}
+
+Deno.test("ThreadPool runs ten thousand operations over three threads and ends", async () => {
+  const { pool, run } = await setUp(3, Array(100).fill(OP_NORM));
+  await using _pool = pool;
+  for (let i = 0; i < 100; i++) {
+    assertEquals(run(), DONE);
+    pool.check();
+  }
+});
+
+Deno.test("ThreadPool.check() tells of a thread that closed itself within a second", async () => {
+  const { pool, kernels, run } = await setUp(3, [OP_NORM, OP_NORM]);
+  await using _pool = pool;
+  assertEquals(run(), DONE);
+  pool.check();
+  kernels.stop(); // every thread leaves, and says nothing
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  const start = performance.now();
+  const error = assertThrows(() => {
+    for (;;) {
+      assertEquals(run(), DONE);
+      pool.check();
+      if (performance.now() - start > 3000) return;
+    }
+  }, MdiError);
+  assert(performance.now() - start < 1500, `${performance.now() - start} ms`);
+  assert(error.message.includes("stopped answering"), error.message);
+});
+
+Deno.test("ThreadPool costs no time of a processor while nothing runs", async () => {
+  const { pool, run } = await setUp(3, [OP_NORM]);
+  await using _pool = pool;
+  run();
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  const before = processTime();
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  const used = processTime() - before;
+  assert(used <= 0.05, `${used} s of a second`);
+});
+
+Deno.test("run() gives up where a thread dies with an item in its hands", async () => {
+  const BROKEN = 99; // an opcode that traps
+  const { pool, run } = await setUp(2, [OP_NORM, BROKEN]);
+  await using _pool = pool;
+  const start = performance.now();
+  let result: number | Error;
+  try {
+    result = run();
+  } catch (error) {
+    result = error as Error; // this thread took the item itself
+  }
+  assert(result === THREAD_LOST || result instanceof WebAssembly.RuntimeError, String(result));
+  assert(performance.now() - start < 1500);
+  // The worker's own trap, where it had the item, arrives as an event.
+  await new Promise((resolve) => setTimeout(resolve, 50));
+});
+
+/** Seconds of processor time that this process has used, from /proc (clock ticks of 10 ms). */
+function processTime(): number {
+  const fields = Deno.readTextFileSync("/proc/self/stat").split(") ")[1]!.split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
