@@ -17,7 +17,7 @@ import { Llama, LLAMA_CPP_VERSION } from "./llama_cpp.ts";
 import { MdiModel } from "./mdi_stage.ts";
 
 const TEXT = new URL("perplexity_text.txt", import.meta.url);
-const IDS = new URL("perplexity_ids.json", import.meta.url);
+const IDS = new URL("perplexity_ids.txt", import.meta.url);
 const TOKENS = 2048;
 const WINDOW = 512;
 /** Rows that mdi computes at once: their logits are held. */
@@ -36,11 +36,8 @@ if (!options.model) throw new TypeError("Give a model with --model FILE.gguf");
 const threads = Number(options.threads);
 if (options.tokenize) await tokenize(options.model);
 
-const ids: number[] = JSON.parse(await Deno.readTextFile(IDS));
-const windows = Array.from(
-  { length: ids.length / WINDOW },
-  (_, i) => ids.slice(i * WINDOW, (i + 1) * WINDOW),
-);
+const windows = (await Deno.readTextFile(IDS)).trimEnd().split("\n")
+  .map((line) => line.split(" ").map(Number));
 const native = ofLlamaCpp(options.model);
 const own = await ofMdi(options.model);
 const difference = own / native - 1;
@@ -49,11 +46,16 @@ llama.cpp ${LLAMA_CPP_VERSION}: ${native.toFixed(4)}
 mdi ${options.backend}: ${own.toFixed(4)}, ${(100 * difference).toFixed(3)} % from llama.cpp's`);
 await keep("perplexity", { backend: options.backend, threads, native, mdi: own, difference });
 
+/** Writes the ids, one window a line. */
 async function tokenize(path: string): Promise<void> {
   await using source = await openModel(path);
-  const all = createTokenizer(source.text).encode(await Deno.readTextFile(TEXT));
-  if (all.length < TOKENS) throw new Error(`The text has ${all.length} tokens only`);
-  await Deno.writeTextFile(IDS, `${JSON.stringify(all.slice(0, TOKENS))}\n`);
+  const ids = createTokenizer(source.text).encode(await Deno.readTextFile(TEXT));
+  if (ids.length < TOKENS) throw new Error(`The text has ${ids.length} tokens only`);
+  const lines = Array.from(
+    { length: TOKENS / WINDOW },
+    (_, i) => `${ids.slice(i * WINDOW, (i + 1) * WINDOW).join(" ")}\n`,
+  );
+  await Deno.writeTextFile(IDS, lines.join(""));
 }
 
 function ofLlamaCpp(path: string): number {

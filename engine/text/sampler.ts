@@ -56,7 +56,7 @@ const GREEDY: Sampler = {
   sampleCandidates: first,
 };
 
-/** Weights that are above 0: their sum and their number. */
+/** Tokens that are not cut off: the sum of their weights, and their number. */
 interface Mass {
   total: number;
   tokens: number;
@@ -149,10 +149,14 @@ class WarpingSampler implements Sampler {
     let tokens = 0;
     for (let id = 0; id < scores.length; id++) {
       const score = scores[id]!;
-      const weight = score >= threshold ? Math.exp((score - largest) / temperature) : 0;
-      weights[id] = weight;
-      total += weight;
-      if (weight > 0) tokens++;
+      if (score >= threshold) {
+        const weight = Math.exp((score - largest) / temperature);
+        weights[id] = weight;
+        total += weight;
+        tokens++;
+      } else {
+        weights[id] = 0;
+      }
     }
     return { total, tokens };
   }

@@ -48,6 +48,7 @@ export async function buildKernels({ entry, relaxed, out }: KernelsBuild): Promi
       ...["--enable", relaxed ? "simd,relaxed-simd,threads" : "simd,threads"],
       ...["--importMemory", "--sharedMemory", "--initialMemory", "2", "--maximumMemory", "65536"],
       ...["--memoryBase", "16384", "--runtime", "stub", "--noAssert"],
+      ...["--transform", "../_build_transform.mjs"],
       ...["--optimizeLevel", "0", "--runPasses", PASSES.join(",")],
     ],
     cwd: join(FOLDER, "kernels"),

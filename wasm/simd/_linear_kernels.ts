@@ -97,7 +97,10 @@ function open(name: string, bytes: Uint8Array<ArrayBuffer>, readAs?: number): Li
 /** The entry with a dot product in software, kept in the temporary directory by the hash of its sources. */
 async function softBuild(): Promise<Uint8Array<ArrayBuffer>> {
   const folder = fileURLToPath(new URL("kernels", import.meta.url));
-  const hash = createHash("sha256").update(await Deno.readFile(join(folder, "../_build.ts")));
+  const hash = createHash("sha256");
+  for (const name of ["_build.ts", "_build_transform.mjs", "abi.ts"]) {
+    hash.update(await Deno.readFile(join(folder, "..", name)));
+  }
   const names = await Array.fromAsync(Deno.readDir(folder), ({ name }) => name);
   for (const name of names.sort()) {
     hash.update(name).update(await Deno.readFile(join(folder, name)));

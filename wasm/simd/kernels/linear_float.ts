@@ -1,6 +1,6 @@
 // Weights of floating point: for each k the 16 values of a group, times one activation, k in
 // sequence.
-import { at, splatAt } from "./lanes";
+import { at } from "./lanes";
 import { store } from "./linear_scales";
 
 /** f32 weights. */
@@ -56,7 +56,9 @@ function secondWeights<F>(w: usize, lower: v128, upper: v128): v128 {
 /** An activation in every lane. */
 @inline
 function activation<F>(x: usize, scale: v128): v128 {
-  return idof<F>() == idof<Binary16>() ? f32x4.mul(splatAt(x, 0), scale) : splatAt(x, 0);
+  return idof<F>() == idof<Binary16>()
+    ? f32x4.mul(v128.load32_splat(x), scale)
+    : v128.load32_splat(x);
 }
 
 @inline

@@ -1,7 +1,7 @@
 // One activation row by groups of 16 weight rows, with the dot product of relaxed SIMD. Unrolled by
 // hand: four quads of rows side by side keep four chains of dot products and four sums in
 // registers.
-import { splatAt } from "./lanes";
+
 import { beyond, codeBytes, dotBoth, nibble, packedLow } from "./linear_codes";
 import {
   addBlock,
@@ -50,25 +50,25 @@ export function gemv<C, S>(
       let d0 = start, d1 = start, d2 = start, d3 = start;
       const e0 = packedLow<C>(wp, m), e1 = packedLow<C>(wp + 16, m);
       const e2 = packedLow<C>(wp + 32, m), e3 = packedLow<C>(wp + 48, m);
-      let low = splatAt(xp, 0), high = splatAt(xp, 16);
+      let low = v128.load32_splat(xp), high = v128.load32_splat(xp, 16);
       d0 = dotBoth<C>(wp, 0, low, high, d0, e0, m, u);
       d1 = dotBoth<C>(wp + 16, 0, low, high, d1, e1, m, u);
       d2 = dotBoth<C>(wp + 32, 0, low, high, d2, e2, m, u);
       d3 = dotBoth<C>(wp + 48, 0, low, high, d3, e3, m, u);
-      low = splatAt(xp, 4);
-      high = splatAt(xp, 20);
+      low = v128.load32_splat(xp, 4);
+      high = v128.load32_splat(xp, 20);
       d0 = dotBoth<C>(wp, 1, low, high, d0, e0, m, u);
       d1 = dotBoth<C>(wp + 16, 1, low, high, d1, e1, m, u);
       d2 = dotBoth<C>(wp + 32, 1, low, high, d2, e2, m, u);
       d3 = dotBoth<C>(wp + 48, 1, low, high, d3, e3, m, u);
-      low = splatAt(xp, 8);
-      high = splatAt(xp, 24);
+      low = v128.load32_splat(xp, 8);
+      high = v128.load32_splat(xp, 24);
       d0 = dotBoth<C>(wp, 2, low, high, d0, e0, m, u);
       d1 = dotBoth<C>(wp + 16, 2, low, high, d1, e1, m, u);
       d2 = dotBoth<C>(wp + 32, 2, low, high, d2, e2, m, u);
       d3 = dotBoth<C>(wp + 48, 2, low, high, d3, e3, m, u);
-      low = splatAt(xp, 12);
-      high = splatAt(xp, 28);
+      low = v128.load32_splat(xp, 12);
+      high = v128.load32_splat(xp, 28);
       d0 = dotBoth<C>(wp, 3, low, high, d0, e0, m, u);
       d1 = dotBoth<C>(wp + 16, 3, low, high, d1, e1, m, u);
       d2 = dotBoth<C>(wp + 32, 3, low, high, d2, e2, m, u);

@@ -1,5 +1,5 @@
 // gemv() for scales that change in the middle of a block of 32.
-import { at, dot, splatAt } from "./lanes";
+import { at, dot } from "./lanes";
 import {
   beyond,
   codeBytes,
@@ -55,28 +55,28 @@ export function gemvHalves<C, S>(
       let c0 = t0, c1 = t0, d0 = t1, d1 = t1;
       const l0 = packedLow<C>(wp, m), l1 = packedLow<C>(wp + 16, m);
       const p0 = packedHigh<C>(wp, m), p1 = packedHigh<C>(wp + 16, m);
-      low = splatAt(xp, 0), high = splatAt(xp, 16);
+      low = v128.load32_splat(xp), high = v128.load32_splat(xp, 16);
       v = at(wp, 0);
       c0 = dot(low, lowCodes<C>(0, v, l0, m, u), c0);
       d0 = dot(high, highCodes<C>(wp, 0, v, p0, m, u), d0);
       v = at(wp + 16, 0);
       c1 = dot(low, lowCodes<C>(0, v, l1, m, u), c1);
       d1 = dot(high, highCodes<C>(wp + 16, 0, v, p1, m, u), d1);
-      low = splatAt(xp, 4), high = splatAt(xp, 20);
+      low = v128.load32_splat(xp, 4), high = v128.load32_splat(xp, 20);
       v = at(wp, 64);
       c0 = dot(low, lowCodes<C>(1, v, l0, m, u), c0);
       d0 = dot(high, highCodes<C>(wp, 1, v, p0, m, u), d0);
       v = at(wp + 16, 64);
       c1 = dot(low, lowCodes<C>(1, v, l1, m, u), c1);
       d1 = dot(high, highCodes<C>(wp + 16, 1, v, p1, m, u), d1);
-      low = splatAt(xp, 8), high = splatAt(xp, 24);
+      low = v128.load32_splat(xp, 8), high = v128.load32_splat(xp, 24);
       v = at(wp, 128);
       c0 = dot(low, lowCodes<C>(2, v, l0, m, u), c0);
       d0 = dot(high, highCodes<C>(wp, 2, v, p0, m, u), d0);
       v = at(wp + 16, 128);
       c1 = dot(low, lowCodes<C>(2, v, l1, m, u), c1);
       d1 = dot(high, highCodes<C>(wp + 16, 2, v, p1, m, u), d1);
-      low = splatAt(xp, 12), high = splatAt(xp, 28);
+      low = v128.load32_splat(xp, 12), high = v128.load32_splat(xp, 28);
       v = at(wp, 192);
       c0 = dot(low, lowCodes<C>(3, v, l0, m, u), c0);
       d0 = dot(high, highCodes<C>(wp, 3, v, p0, m, u), d0);
@@ -86,28 +86,28 @@ export function gemvHalves<C, S>(
       let c2 = t0, c3 = t0, d2 = t1, d3 = t1;
       const l2 = packedLow<C>(wp + 32, m), l3 = packedLow<C>(wp + 48, m);
       const p2 = packedHigh<C>(wp + 32, m), p3 = packedHigh<C>(wp + 48, m);
-      low = splatAt(xp, 0), high = splatAt(xp, 16);
+      low = v128.load32_splat(xp), high = v128.load32_splat(xp, 16);
       v = at(wp + 32, 0);
       c2 = dot(low, lowCodes<C>(0, v, l2, m, u), c2);
       d2 = dot(high, highCodes<C>(wp + 32, 0, v, p2, m, u), d2);
       v = at(wp + 48, 0);
       c3 = dot(low, lowCodes<C>(0, v, l3, m, u), c3);
       d3 = dot(high, highCodes<C>(wp + 48, 0, v, p3, m, u), d3);
-      low = splatAt(xp, 4), high = splatAt(xp, 20);
+      low = v128.load32_splat(xp, 4), high = v128.load32_splat(xp, 20);
       v = at(wp + 32, 64);
       c2 = dot(low, lowCodes<C>(1, v, l2, m, u), c2);
       d2 = dot(high, highCodes<C>(wp + 32, 1, v, p2, m, u), d2);
       v = at(wp + 48, 64);
       c3 = dot(low, lowCodes<C>(1, v, l3, m, u), c3);
       d3 = dot(high, highCodes<C>(wp + 48, 1, v, p3, m, u), d3);
-      low = splatAt(xp, 8), high = splatAt(xp, 24);
+      low = v128.load32_splat(xp, 8), high = v128.load32_splat(xp, 24);
       v = at(wp + 32, 128);
       c2 = dot(low, lowCodes<C>(2, v, l2, m, u), c2);
       d2 = dot(high, highCodes<C>(wp + 32, 2, v, p2, m, u), d2);
       v = at(wp + 48, 128);
       c3 = dot(low, lowCodes<C>(2, v, l3, m, u), c3);
       d3 = dot(high, highCodes<C>(wp + 48, 2, v, p3, m, u), d3);
-      low = splatAt(xp, 12), high = splatAt(xp, 28);
+      low = v128.load32_splat(xp, 12), high = v128.load32_splat(xp, 28);
       v = at(wp + 32, 192);
       c2 = dot(low, lowCodes<C>(3, v, l2, m, u), c2);
       d2 = dot(high, highCodes<C>(wp + 32, 3, v, p2, m, u), d2);

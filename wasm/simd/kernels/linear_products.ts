@@ -1,6 +1,6 @@
 // Integer products of a block without relaxed SIMD: bytes multiply into lanes of 16 bits, as many
 // of them as cannot overflow. Exact, so the bits are those of the dot product.
-import { splatAt } from "./lanes";
+
 import { bits, Bits8Wide } from "./linear_codes";
 
 /** Adds the products of the first two of four rows to eight 16-bit lanes. */
@@ -30,7 +30,10 @@ function folded(low: v128, high: v128): v128 {
  */
 @inline
 export function halfSum<C>(x: usize, w0: v128, w1: v128, w2: v128, w3: v128): v128 {
-  const x0 = splatAt(x, 0), x1 = splatAt(x, 4), x2 = splatAt(x, 8), x3 = splatAt(x, 12);
+  const x0 = v128.load32_splat(x),
+    x1 = v128.load32_splat(x, 4),
+    x2 = v128.load32_splat(x, 8),
+    x3 = v128.load32_splat(x, 12);
   if (idof<C>() == idof<Bits8Wide>()) {
     return folded(
       i32x4.add(
@@ -74,21 +77,21 @@ export function blockSum<C>(
   if (bits<C>() > 5) {
     return i32x4.add(halfSum<C>(x, w0, w1, w2, w3), halfSum<C>(x + 16, w4, w5, w6, w7));
   }
-  let t = splatAt(x, 0);
+  let t = v128.load32_splat(x);
   let low = i16x8.extmul_low_i8x16_s(t, w0), high = i16x8.extmul_high_i8x16_s(t, w0);
-  t = splatAt(x, 4);
+  t = v128.load32_splat(x, 4);
   low = addLow(low, t, w1), high = addHigh(high, t, w1);
-  t = splatAt(x, 8);
+  t = v128.load32_splat(x, 8);
   low = addLow(low, t, w2), high = addHigh(high, t, w2);
-  t = splatAt(x, 12);
+  t = v128.load32_splat(x, 12);
   low = addLow(low, t, w3), high = addHigh(high, t, w3);
-  t = splatAt(x, 16);
+  t = v128.load32_splat(x, 16);
   low = addLow(low, t, w4), high = addHigh(high, t, w4);
-  t = splatAt(x, 20);
+  t = v128.load32_splat(x, 20);
   low = addLow(low, t, w5), high = addHigh(high, t, w5);
-  t = splatAt(x, 24);
+  t = v128.load32_splat(x, 24);
   low = addLow(low, t, w6), high = addHigh(high, t, w6);
-  t = splatAt(x, 28);
+  t = v128.load32_splat(x, 28);
   low = addLow(low, t, w7), high = addHigh(high, t, w7);
   return folded(i32x4.extadd_pairwise_i16x8_s(low), i32x4.extadd_pairwise_i16x8_s(high));
 }

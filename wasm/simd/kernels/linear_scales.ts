@@ -118,7 +118,7 @@ export function addBlock<S>(
   record: usize,
   all: v128,
 ): v128 {
-  const s = splatAt(record, 0);
+  const s = v128.load32_splat(record);
   if (isSuper<S>()) {
     // A product of integers below 2^24, so exact in f32.
     return f32x4.add(acc, f32x4.mul(f32x4.mul(scale, f32x4.convert_i32x4_s(sum)), s));
@@ -131,7 +131,7 @@ export function addBlock<S>(
 /** Adds minima times the activations' sum. */
 @inline
 export function addMinima(acc: v128, minima: v128, record: usize): v128 {
-  return f32x4.add(acc, f32x4.mul(minima, splatAt(record, 4)));
+  return f32x4.add(acc, f32x4.mul(minima, v128.load32_splat(record, 4)));
 }
 
 /** Zero points times a sum of activations. Both fit 16 bits, whose product is the cheaper one. */
@@ -164,7 +164,7 @@ export function addHalf(
   half: usize,
 ): v128 {
   const shifted = i32x4.sub(sum, zeroProducts(zero, splatAt(record, 8 + 4 * half)));
-  const s = f32x4.mul(scale, splatAt(record, 0));
+  const s = f32x4.mul(scale, v128.load32_splat(record));
   return f32x4.add(acc, f32x4.mul(f32x4.convert_i32x4_s(shifted), s));
 }
 
@@ -177,7 +177,7 @@ export function scaledHalf(sum: v128, scale: v128): v128 {
 /** Adds a block whose halves have scales of their own: f32(c₁ · sum₁ + c₂ · sum₂) · s. */
 @inline
 export function addScaledHalves(acc: v128, first: v128, second: v128, record: usize): v128 {
-  return f32x4.add(acc, f32x4.mul(f32x4.add(first, second), splatAt(record, 0)));
+  return f32x4.add(acc, f32x4.mul(f32x4.add(first, second), v128.load32_splat(record)));
 }
 
 /** Adds a super-block; its scales are at `w`. */
