@@ -35,7 +35,7 @@ async function loadSimd(spec: StageSpec): Promise<Stage> {
 async function assertOracle(ring: StageRing, fixture: string, file: string, context: number) {
   const form = simdFormOf(file);
   const prompts = (await readOracle(fixture, file)).filter(({ ids }) => ids.length <= context);
-  for (const { ids, greedy, logits } of FULL ? prompts : prompts.slice(1)) {
+  for (const { ids, greedy, logits } of FULL ? prompts : prompts.slice(-2)) {
     ring.reset();
     const error = relativeError(await ring.logits(await ring.forward(ids)), logits);
     assert(

@@ -1,46 +1,17 @@
 /** The comparison of the kernels with ONNX Runtime that decides whether they may run a model's blocks. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "node:path";
-import { openModel } from "../engine/model/open.ts";
 import { OpenBlocks } from "../wasm/block_file.ts";
 import { MdiError } from "../wasm/error.ts";
 import type { DecoderLayer } from "../wasm/simd/decoder.ts";
 import type { PackedBlock, PackedLayer, PackedMatrix } from "../wasm/simd/packed_block.ts";
 import { PackedFile } from "../wasm/simd/packed_file.ts";
 import { recogniseBlock } from "../wasm/simd/recognise.ts";
-import { loadSimdStage, type SimdOptions } from "../wasm/simd/stage.ts";
+import { loadSimdStage } from "../wasm/simd/stage.ts";
 import { judge } from "../wasm/simd/verdict.ts";
-import type { Stage, StageRange, StageSpec } from "../wasm/stage.ts";
+import type { Stage, StageSpec } from "../wasm/stage.ts";
 import { loadWorkerStage } from "../wasm/worker_stage.ts";
-import { ImportedModel } from "./support/imported_model.ts";
-import { FIXTURES } from "./support/oracle.ts";
-
-type PackedSpec = StageSpec & { packed: string };
-
-/** Runs a test with a fixture's blocks in a store. */
-async function withModel(
-  file: string,
-  fn: (spec: PackedSpec, model: ImportedModel) => Promise<void>,
-): Promise<void> {
-  await using source = await openModel(join(FIXTURES, file));
-  await using model = await ImportedModel.from(source);
-  const range: StageRange = { embed: true, layers: [0, source.config.layers - 1], head: true };
-  await fn({ ...model.spec(range), packed: model.store.layout.packed }, model);
-}
-
-/** Loads a stage and lets go of it: why it cannot run, or null. */
-async function refusal(spec: StageSpec, options?: SimdOptions): Promise<string | null> {
-  const loaded = await loadSimdStage(spec, options);
-  if ("unusable" in loaded) return loaded.unusable;
-  await loaded[Symbol.asyncDispose]();
-  return null;
-}
-
-async function filesIn(directory: string, pattern: RegExp): Promise<string[]> {
-  const names: string[] = [];
-  for await (const { name } of Deno.readDir(directory)) if (pattern.test(name)) names.push(name);
-  return names.sort();
-}
+import { filesIn, type PackedSpec, refusal, withFixture } from "./support/packed_fixture.ts";
 
 function hashOf({ blocks }: StageSpec, block: string): string {
   return blocks.find(({ name }) => name === block)!.hash!;
@@ -63,7 +34,7 @@ const AGREE = [
 Deno.test("blocks that agree with ONNX Runtime run on simd, and the verdicts are kept", async (t) => {
   for (const file of AGREE) {
     await t.step(file, () =>
-      withModel(file, async (spec) => {
+      withFixture(file, async (spec) => {
         assertEquals(await refusal(spec), null);
         const verdicts = await filesIn(spec.packed, /\.verdict-[0-9a-f]{32}$/);
         // Layers are of few kinds: the first one, those between, the last one.
@@ -78,7 +49,7 @@ Deno.test("blocks that agree with ONNX Runtime run on simd, and the verdicts are
 });
 
 Deno.test("a kept verdict is believed without ONNX Runtime, a damaged one is made again", () =>
-  withModel("tiny-llama-tied/gguf/model-q4_0.gguf", async (spec) => {
+  withFixture("tiny-llama-tied/gguf/model-q4_0.gguf", async (spec) => {
     assertEquals(await refusal(spec), null);
     const path = await pathOf(spec, "layer.0", "verdict");
     const verdict = await Deno.readTextFile(path);
@@ -143,7 +114,7 @@ const BROKEN: [string, RegExp, (data: Uint8Array, layer: PackedLayer) => void][]
 Deno.test("a block that differs is refused", async (t) => {
   for (const [what, ending, change] of BROKEN) {
     await t.step(what, () =>
-      withModel("tiny-llama-tied/gguf/model-q4_0.gguf", async (spec) => {
+      withFixture("tiny-llama-tied/gguf/model-q4_0.gguf", async (spec) => {
         assertEquals(await refusal(spec, { unjudged: true }), null);
         await spoil(spec, "layer.0", (data, block) => change(data, block as PackedLayer));
         const reason = await refusal(spec);
@@ -154,7 +125,7 @@ Deno.test("a block that differs is refused", async (t) => {
 });
 
 Deno.test("ONNX Runtime takes the place of kernels that differ, and says why", () =>
-  withModel("tiny-llama-tied/gguf/model-q4_0.gguf", async (spec) => {
+  withFixture("tiny-llama-tied/gguf/model-q4_0.gguf", async (spec) => {
     assertEquals(await refusal(spec, { unjudged: true }), null);
     await spoil(spec, "head", (data) => data.fill(0, 0, 16));
     await using stage = await loadWorkerStage("auto", spec);
@@ -196,7 +167,7 @@ async function rotatedTwice(spec: PackedSpec, directory: string): Promise<StageS
 }
 
 Deno.test("a rotation by other angles is seen", () =>
-  withModel("tiny-llama-tied/gguf/model-f32.gguf", async (spec, model) => {
+  withFixture("tiny-llama-tied/gguf/model-f32.gguf", async (spec, model) => {
     const other = await rotatedTwice(spec, model.store.layout.root);
     using blocks = await OpenBlocks.open(spec.blocks);
     const layer = {
@@ -213,23 +184,4 @@ Deno.test("a rotation by other angles is seen", () =>
     };
     const { refusal } = await judge(spec, [layer], { version: "test", load });
     assertMatch(refusal ?? "", /^its layer\.0 differs from ONNX Runtime's by 0\.\d+$/);
-  }));
-
-Deno.test("a packed file of another index is packed again", () =>
-  withModel("tiny-llama-tied/gguf/model-q4_0.gguf", async (spec) => {
-    assertEquals(await refusal(spec, { unjudged: true }), null);
-    const path = await pathOf(spec, "layer.0", "packed");
-    const good = await Deno.readFile(path);
-    for (
-      const [from, to] of [['"heads":4', '"heads":2'], ['"epsilon":9', '"epsilon":8']]
-    ) {
-      const text = new TextDecoder("latin1").decode(good);
-      const at = text.indexOf(from!);
-      assert(at > 0, from);
-      const changed = good.slice();
-      changed.set(new TextEncoder().encode(to), at);
-      await Deno.writeFile(path, changed);
-      assertEquals(await refusal(spec, { unjudged: true }), null);
-      assertEquals(await Deno.readFile(path), good);
-    }
   }));

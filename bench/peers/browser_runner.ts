@@ -68,9 +68,11 @@ async function openPage(): Promise<WebSocket> {
     stdin: "null",
     stdout: "null",
     stderr: "inherit",
+    detached: true,
   }).spawn();
   owned.defer(async () => {
-    child.kill("SIGTERM");
+    // The whole group: what is started may be a script, which would leave the browser behind.
+    Deno.kill(-child.pid, "SIGKILL");
     await child.status;
   });
   child.status.then(({ code }) => connected.reject(new Error(`${chromium} ended with ${code}`)));

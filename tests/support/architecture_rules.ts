@@ -105,9 +105,7 @@ export function docViolations(files: readonly SourceFile[]): string[] {
         documented.add(name); // an overload's first signature speaks for all
         // AssemblyScript's kernels have decorators between.
         const above = lines[i - 1]?.startsWith("@") ? lines[i - 2] : lines[i - 1];
-        return above?.trimEnd().endsWith("*/")
-          ? []
-          : [`${path}: ${name} has no doc comment`];
+        return above?.trimEnd().endsWith("*/") ? [] : [`${path}: ${name} has no doc comment`];
       });
     },
   );

@@ -1,9 +1,5 @@
 /** What tests of the products need: the committed builds, a third with a dot product in software, and weights. */
-import { createHash } from "node:crypto";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { buildKernels } from "./_build.ts";
+import { testBuild } from "./_test_build.ts";
 import * as abi from "./abi.ts";
 import { groupBytes } from "./packed_layout.ts";
 
@@ -71,7 +67,7 @@ export function isEightBit(kind: number): boolean {
 export async function openLinearBenches(): Promise<LinearBench[]> {
   const read = (name: string) => Deno.readFile(new URL(name, import.meta.url));
   const relaxed = await read("kernels_relaxed.wasm");
-  const soft = await softBuild();
+  const soft = await testBuild("_linear_test_entry.ts", "relaxed");
   const benches = [
     open("plain", await read("kernels_plain.wasm")),
     open("relaxed", relaxed),
@@ -92,29 +88,6 @@ function open(name: string, bytes: Uint8Array<ArrayBuffer>, readAs?: number): Li
   const kernels = exports as unknown as LinearKernels;
   if (readAs !== undefined) kernels.readAs!(readAs);
   return { name, kernels, memory: memory.buffer, reading: kernels.probe() };
-}
-
-/** The entry with a dot product in software, kept in the temporary directory by the hash of its sources. */
-async function softBuild(): Promise<Uint8Array<ArrayBuffer>> {
-  const folder = fileURLToPath(new URL("kernels", import.meta.url));
-  const hash = createHash("sha256");
-  for (const name of ["_build.ts", "_build_transform.mjs", "abi.ts"]) {
-    hash.update(await Deno.readFile(join(folder, "..", name)));
-  }
-  const names = await Array.fromAsync(Deno.readDir(folder), ({ name }) => name);
-  for (const name of names.sort()) {
-    hash.update(name).update(await Deno.readFile(join(folder, name)));
-  }
-  const file = join(tmpdir(), `mdi_linear_${hash.digest("hex").slice(0, 16)}.wasm`);
-  try {
-    return await Deno.readFile(file);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
-  const partial = `${file}.${crypto.randomUUID()}`;
-  await buildKernels({ entry: "_linear_test_entry.ts", relaxed: true, out: partial });
-  await Deno.rename(partial, file);
-  return await Deno.readFile(file);
 }
 
 /** Random packed weights of a kind: any codes and zero points, scales of ordinary size and either sign. */

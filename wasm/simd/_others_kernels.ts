@@ -1,9 +1,6 @@
 /** Builds the kernels' test entry and gives tests a memory to call it on. */
 import { createHash } from "node:crypto";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { buildKernels } from "./_build.ts";
+import { testBuild } from "./_test_build.ts";
 import type { KernelBuild } from "./module.ts";
 
 /** The kernels that are not matrix products, as AssemblyScript exports them; addresses are bytes. */
@@ -94,33 +91,9 @@ export async function openBenches(): Promise<[KernelBench, KernelBench]> {
 
 async function openBench(build: KernelBuild): Promise<KernelBench> {
   const memory = new WebAssembly.Memory({ initial: 256, maximum: 65536, shared: true });
-  const module = await WebAssembly.compile(await buildEntry(build));
+  const module = await WebAssembly.compile(await testBuild("_others_test_entry.ts", build));
   const instance = await WebAssembly.instantiate(module, { env: { memory } });
   return new KernelBench(instance.exports as unknown as TestKernels, memory);
-}
-
-/** The built entry, kept in the system's temporary directory by the hash of all sources. */
-async function buildEntry(build: KernelBuild): Promise<Uint8Array<ArrayBuffer>> {
-  const folder = fileURLToPath(new URL("kernels", import.meta.url));
-  const hash = createHash("sha256");
-  for (const name of ["../abi.ts", "../_build.ts"]) {
-    hash.update(await Deno.readFile(join(folder, name)));
-  }
-  const sources = await Array.fromAsync(Deno.readDir(folder));
-  for (const { name } of sources.sort((a, b) => a.name < b.name ? -1 : 1)) {
-    hash.update(name).update(await Deno.readFile(join(folder, name)));
-  }
-  const file = join(tmpdir(), `mdi_others_${build}_${hash.digest("hex").slice(0, 16)}.wasm`);
-  try {
-    return await Deno.readFile(file);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
-  const partial = `${file}.${crypto.randomUUID()}`;
-  const relaxed = build === "relaxed";
-  await buildKernels({ entry: "_others_test_entry.ts", relaxed, out: partial });
-  await Deno.rename(partial, file);
-  return await Deno.readFile(file);
 }
 
 /** Numbers of [-1, 1) from a seed, the same on every host; sums of four are near a normal distribution. */

@@ -85,8 +85,10 @@ export const ROWS = 8324;
 export const ROTATIONS = 8328;
 /** i32: bytes of a row's rotations. */
 export const ROTATION_STRIDE = 8332;
-/** i32: address of the threads' scratch, SCRATCH_BYTES each. */
+/** i32: address of the threads' scratch. */
 export const SCRATCH = 8336;
+/** i32: bytes of a thread's scratch: attention's states of all kv heads, a partial result, scores. */
+export const SCRATCH_STRIDE = 8344;
 /** i32: address where attention leaves its parts: for each page and kv head, what its query heads have. */
 export const PARTIALS = 8340;
 /** First address that is not of the control block. */
@@ -94,8 +96,6 @@ export const CONTROL_END = 65536;
 
 /** Bytes of a row in the table at ROWS. */
 export const ROW_BYTES = 16;
-/** Bytes of a thread's scratch. */
-export const SCRATCH_BYTES = 65536;
 /** Bytes of a claim: i64 call and next item, i32 items done. */
 export const CLAIM_BYTES = 64;
 /** Bytes of an operation: 32 words, the first its opcode. */

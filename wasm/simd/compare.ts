@@ -3,7 +3,7 @@
  * a decoder's must not run on them.
  */
 import type { Batch, Stage } from "../stage.ts";
-import type { DecoderBlock, Matrix } from "./decoder.ts";
+import { type DecoderBlock, matricesOf, type Matrix } from "./decoder.ts";
 
 /**
  * Largest relative L2 error that the two ways of computing explain. Measured are, at most, the figures of the
@@ -20,13 +20,13 @@ const TOLERANCE = {
   int8: 5e-2,
 } as const;
 
-/** Rows of a layer's input: a chunk, then one row more. */
-const CHUNK = 6;
+/** Rows of a layer's input: a chunk, then more of them, which read what the chunk left in the cache. */
+const CHUNKS = [7, 5] as const;
 /** Rows of a head's input. */
-const HEAD_ROWS = 2;
+const HEAD_ROWS = 5;
 /** Token ids that are looked up. */
 const IDS = 16;
-/** How much a layer with a norm at its end is asked less: beside large rows it would hide what is added to them. */
+/** Size of the input of a layer that ends with a norm: beside large rows, that would hide what is added to them. */
 const SMALL = 1 / 16;
 
 /** What a block is asked. */
@@ -46,18 +46,21 @@ export function makeProbe(
   const { kind } = block;
   const adds = kind === "layer" && block.outputNorm === null;
   const random = randomRows(dModel, kind === "layer" && !adds ? SMALL : 1);
-  const segments = (position: number, rows: number) => [{ sample: 0, position, rows }];
   const batch = (position: number, rows: number): Batch => ({
-    segments: segments(position, rows),
+    segments: [{ sample: 0, position, rows }],
     hidden: random(rows),
   });
   switch (kind) {
     case "embed": {
-      const ids = Int32Array.from({ length: IDS }, (_, i) => i * 7919 % vocab);
-      return { kind, adds, batches: [{ segments: segments(0, IDS), ids }] };
+      // One by one, because each of them counts.
+      const batches = Array.from({ length: IDS }, (_, position) => ({
+        segments: [{ sample: 0, position, rows: 1 }],
+        ids: Int32Array.of(position * 7919 % vocab),
+      }));
+      return { kind, adds, batches };
     }
     case "layer":
-      return { kind, adds, batches: [batch(0, CHUNK), batch(CHUNK, 1)] };
+      return { kind, adds, batches: [batch(0, CHUNKS[0]), batch(...CHUNKS)] };
     case "head":
       return { kind, adds, batches: [batch(0, HEAD_ROWS)] };
   }
@@ -66,7 +69,7 @@ export function makeProbe(
 /** What a stage of that one block says. */
 export async function answer(stage: Stage, { kind, batches }: Probe): Promise<Float32Array[]> {
   const answers: Float32Array[] = [];
-  if (kind !== "head") stage.open(0, Math.max(CHUNK + 1, IDS));
+  if (kind !== "head") stage.open(0, Math.max(CHUNKS[0] + CHUNKS[1], IDS));
   for (const batch of batches) {
     answers.push(
       kind === "head" ? await stage.logits(batch.hidden!) : await stage.forward(batch),
@@ -75,23 +78,41 @@ export async function answer(stage: Stage, { kind, batches }: Probe): Promise<Fl
   return answers;
 }
 
-/** ‖a - b‖ / ‖b‖ over all outputs, or over what is added to the inputs. NaN where an output is. */
+/**
+ * How far `a` is from `b`: the worst batch's median row by ‖a - b‖ / ‖b‖, or by that of what is added to the inputs.
+ * The median, because a trained layer can answer one of the random rows with an output of a hundred times the
+ * others', and then this output's error is that of the row. NaN where an output is.
+ */
 export function relativeError(
   { adds, batches }: Probe,
   a: readonly Float32Array[],
   b: readonly Float32Array[],
 ): number {
-  let difference = 0;
-  let reference = 0;
-  batches.forEach(({ hidden }, at) => {
-    const expected = b[at]!;
-    const from = adds ? hidden! : new Float32Array(expected.length);
-    for (let i = 0; i < expected.length; i++) {
-      difference += (a[at]![i]! - expected[i]!) ** 2;
-      reference += (expected[i]! - from[i]!) ** 2;
-    }
+  const errors = batches.map(({ segments, hidden }, at) => {
+    const rows = segments.reduce((sum, each) => sum + each.rows, 0);
+    const width = b[at]!.length / rows;
+    const from = adds ? hidden! : new Float32Array(b[at]!.length);
+    return median(
+      Array.from({ length: rows }, (_, row) => {
+        const part = (values: Float32Array) => values.subarray(row * width, (row + 1) * width);
+        return rowError(part(a[at]!), part(b[at]!), part(from));
+      }),
+    );
   });
+  return Math.max(...errors);
+}
+
+/** ‖a - b‖ / ‖b - from‖. */
+function rowError(a: Float32Array, b: Float32Array, from: Float32Array): number {
+  const difference = b.reduce((sum, value, i) => sum + (a[i]! - value) ** 2, 0);
+  const reference = b.reduce((sum, value, i) => sum + (value - from[i]!) ** 2, 0);
   return difference === 0 ? 0 : Math.sqrt(difference / reference);
+}
+
+/** The middle of the values, the upper one of two; NaN where one is. */
+function median(values: readonly number[]): number {
+  if (values.some(Number.isNaN)) return NaN;
+  return values.toSorted((x, y) => x - y)[Math.trunc(values.length / 2)]!;
 }
 
 /** The relative error up to which a block agrees. */
@@ -109,17 +130,6 @@ export function toleranceOf(block: DecoderBlock): number {
     form.type === "float" || (form.type === "gguf" && /^(F32|F16|BF16)$/.test(form.gguf));
   if (!forms.every(isFloat)) return TOLERANCE.quantised;
   return forms.some(isHalf) ? TOLERANCE.half : TOLERANCE.float;
-}
-
-function matricesOf(block: DecoderBlock): Matrix[] {
-  switch (block.kind) {
-    case "embed":
-      return [block.table];
-    case "layer":
-      return [...block.qkv, block.output, block.gate, block.up, block.down].map((it) => it.weight);
-    case "head":
-      return [block.weight.weight];
-  }
 }
 
 /** Rows with values about a normal distribution's: sums of four of a linear congruential generator's. */

@@ -60,6 +60,15 @@ Deno.test("makeProbe() asks the same of a kind of block each time, within its sh
   }
 });
 
+Deno.test("relativeError() counts every row of a table", () => {
+  const probe = makeProbe(embed(F32), SIZES);
+  const rows = probe.batches.map((_, i) => new Float32Array(SIZES.dModel).fill(i));
+  assertEquals(relativeError(probe, rows, rows), 0);
+  const other = rows.with(5, rows[5]!.map((value) => 1.5 * value));
+  assertEquals(relativeError(probe, other, rows), 0.5);
+  assertEquals(relativeError(probe, rows.with(0, rows[1]!), rows), Infinity);
+});
+
 Deno.test("relativeError() measures what a layer adds, or what it makes where it ends with a norm", () => {
   const probe = makeProbe(layer(F32), SIZES);
   const plus = (by: number) =>
@@ -67,6 +76,12 @@ Deno.test("relativeError() measures what a layer adds, or what it makes where it
   assertEquals(relativeError(probe, plus(1), plus(1)), 0);
   assert(Math.abs(relativeError(probe, plus(1.5), plus(1)) - 0.5) < 1e-6);
   assertEquals(relativeError(probe, plus(NaN), plus(1)), NaN);
+  const oneRow = plus(1);
+  oneRow[0]!.fill(0, 0, SIZES.dModel);
+  assertEquals(relativeError(probe, oneRow, plus(1)), 0);
+  const onePart = plus(1);
+  onePart[1]!.fill(0);
+  assert(relativeError(probe, onePart, plus(1)) > 0.5);
   const outputNorm = layer(F32).inputNorm;
   const whole = makeProbe({ ...layer(F32), outputNorm }, SIZES);
   const rows = (value: number) => whole.batches.map(({ hidden }) => hidden!.map(() => value));

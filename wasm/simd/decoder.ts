@@ -108,3 +108,15 @@ export interface DecoderHead {
 
 /** A block that the kernels can run. */
 export type DecoderBlock = DecoderEmbed | DecoderLayer | DecoderHead;
+
+/** The matrices of a block. */
+export function matricesOf(block: DecoderBlock): Matrix[] {
+  switch (block.kind) {
+    case "embed":
+      return [block.table];
+    case "layer":
+      return [...block.qkv, block.output, block.gate, block.up, block.down].map((it) => it.weight);
+    case "head":
+      return [block.weight.weight];
+  }
+}

@@ -19,6 +19,18 @@ export interface BlockToPack {
   hashes: readonly string[] | null;
 }
 
+/** Bytes that the weights of blocks take, packed. */
+export function bytesToPack(wanted: readonly BlockToPack[]): number {
+  const embed = tableOf(wanted);
+  return wanted.reduce((sum, { block }) => sum + planPackedBlock(block, { embed }).dataBytes, 0);
+}
+
+/** The table that a head may share. */
+function tableOf(wanted: readonly BlockToPack[]): Matrix | undefined {
+  const embed = wanted.find(({ name }) => name === "embed")?.block;
+  return embed?.kind === "embed" ? embed.table : undefined;
+}
+
 /** Packed files by block name, opened. Owns them. */
 export class PackedFiles implements AsyncDisposable {
   #files = new Map<string, PackedFile>();
@@ -38,8 +50,7 @@ export class PackedFiles implements AsyncDisposable {
   ): Promise<PackedFiles> {
     await using owned = new AsyncDisposableStack();
     const files = owned.use(new PackedFiles());
-    const embed = wanted.find(({ name }) => name === "embed")?.block;
-    const table = embed?.kind === "embed" ? embed.table : undefined;
+    const table = tableOf(wanted);
     for (const each of wanted) await files.#add(directory, blocks, each, table);
     owned.move();
     return files;
@@ -50,11 +61,6 @@ export class PackedFiles implements AsyncDisposable {
     const file = this.#files.get(name);
     if (!file) throw new TypeError(`Cannot read packed block ${name}: it was not asked for`);
     return file;
-  }
-
-  /** All of them. */
-  all(): Iterable<PackedFile> {
-    return this.#files.values();
   }
 
   async #add(

@@ -5,8 +5,15 @@
  */
 import type { ModelProto } from "../gen/onnx/onnx_pb.ts";
 import type { StageRange } from "../stage.ts";
-import type { DecoderBlock, DecoderLayer, Rope, Vector } from "./decoder.ts";
+import {
+  type DecoderBlock,
+  type DecoderLayer,
+  matricesOf,
+  type Rope,
+  type Vector,
+} from "./decoder.ts";
 import { GraphView, Mismatch } from "./graph_view.ts";
+import { packedKind } from "./pack_kind.ts";
 import { recogniseEmbed } from "./recognise_embed.ts";
 import { recogniseHead } from "./recognise_head.ts";
 import { recogniseLayer } from "./recognise_layer.ts";
@@ -37,13 +44,26 @@ export function recogniseBlock(name: string, model: ModelProto): DecoderBlock | 
     if (halves !== undefined) {
       throw new Mismatch("passes its hidden rows on as two f16 tensors");
     }
-    if (view.inputs.has("input_ids")) return recogniseEmbed(view);
-    if (view.outputs.has("logits")) return recogniseHead(view);
-    return recogniseLayer(view);
+    return checkWeights(
+      view.inputs.has("input_ids")
+        ? recogniseEmbed(view)
+        : view.outputs.has("logits")
+        ? recogniseHead(view)
+        : recogniseLayer(view),
+    );
   } catch (error) {
     if (!(error instanceof Mismatch)) throw error;
     return { kind: "unrecognised", reason: `${name} ${error.message}` };
   }
+}
+
+/** Refuses weights in forms that are not packed. */
+function checkWeights(block: DecoderBlock): DecoderBlock {
+  for (const { form, k } of matricesOf(block)) {
+    const kind = packedKind(form, k);
+    if (typeof kind !== "number") throw new Mismatch(`has a weight with ${kind.unsupported}`);
+  }
+  return block;
 }
 
 /**

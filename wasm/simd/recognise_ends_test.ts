@@ -115,6 +115,27 @@ Deno.test("recogniseBlock() reads a head, tied or not", () => {
   assertEquals(found.norm?.weight.length, 64);
 });
 
+Deno.test("recogniseBlock() refuses weights that are not packed", () => {
+  const found = head([
+    ...NORM,
+    ["com.microsoft.MatMulNBits", ["normed", "w", "s", "z"], ["logits"], {
+      K: 64,
+      N: 96,
+      bits: 4,
+      block_size: 32,
+    }],
+  ], [
+    HEAD[0]!,
+    external("w", DataType.UINT8, [96, 2, 16], 96 * 32),
+    external("s", DataType.FLOAT, [96, 2], 96 * 8),
+    external("z", DataType.FLOAT, [96, 2], 96 * 8),
+  ]);
+  assertEquals(found, {
+    kind: "unrecognised",
+    reason: "head has a weight with zero points that are not integers",
+  });
+});
+
 Deno.test("recogniseBlock() reads a head whose norm the last layer has", () => {
   const found = head([["MatMul", ["hidden", "w"], ["logits"]]]);
   assertEquals(found.kind === "head" && found.norm, null);

@@ -14,7 +14,7 @@ import { compileKernels, instantiateKernels, type KernelBuild } from "./module.t
 import { blockReader, readRange } from "./pack_from.ts";
 import { sourceBlocks } from "./packed_plan.ts";
 import { packVector } from "./pack.ts";
-import { type BlockToPack, PackedFiles } from "./packed_store.ts";
+import { type BlockToPack, bytesToPack, PackedFiles } from "./packed_store.ts";
 import { ThreadPool } from "./pool.ts";
 import type { CacheShape, LayerAt, MatrixAt } from "./program.ts";
 import { recogniseBlock, recogniseStage } from "./recognise.ts";
@@ -45,9 +45,8 @@ export async function loadSimdStage(
   const recognised = recogniseStage(spec.range, (name) => blocks.header(name).model);
   if (recognised.kind === "unrecognised") return { unusable: recognised.reason };
   const wanted = blocksToPack(spec, blocks, recognised.blocks);
+  checkMemory(spec, wanted);
   await using packed = await PackedFiles.open(spec.packed, blocks, wanted);
-  checkMemory(spec, packed);
-
   const { module, version } = await compileKernels(options.build);
   const notes: string[] = [];
   if (spec.packed !== null && !options.unjudged) {
@@ -131,15 +130,13 @@ function blocksToPack(
   return wanted;
 }
 
-function checkMemory({ memoryBytes, model }: StageSpec, packed: PackedFiles): void {
-  if (memoryBytes === null) return;
-  let bytes = 0;
-  for (const { dataBytes } of packed.all()) bytes += dataBytes;
-  if (bytes <= memoryBytes) return;
+function checkMemory({ memoryBytes, model }: StageSpec, wanted: readonly BlockToPack[]): void {
+  const bytes = bytesToPack(wanted);
+  if (memoryBytes === null || bytes <= memoryBytes) return;
   throw new MdiError(
     "memory",
     `Cannot load ${model}: its weights take ${bytes} bytes and this node has ${memoryBytes} for them; give it fewer layers with --layers, or close other programs`,
-    { details: { needed: bytes, available: memoryBytes } },
+    { details: { requiredBytes: bytes, availableBytes: memoryBytes } },
   );
 }
 

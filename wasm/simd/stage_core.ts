@@ -14,7 +14,7 @@ import {
   ROW_BYTES,
   ROWS,
   SCRATCH,
-  SCRATCH_BYTES,
+  SCRATCH_STRIDE,
   THREAD_LOST,
 } from "./abi.ts";
 import { KvCaches } from "./caches.ts";
@@ -108,12 +108,14 @@ export class SimdStage implements Stage {
     this.#rows = take(BODY_ROWS * ROW_BYTES);
     const half = parts.rope?.half ?? 0;
     this.#rotations = take(BODY_ROWS * 8 * half);
+    const scratch = scratchBytes(layers[0]);
     const control: [number, number][] = [
       [READING, reading],
       [ROWS, this.#rows],
       [ROTATIONS, this.#rotations],
       [ROTATION_STRIDE, 8 * half],
-      [SCRATCH, take(this.#threads * SCRATCH_BYTES)],
+      [SCRATCH, take(this.#threads * scratch)],
+      [SCRATCH_STRIDE, scratch],
     ];
     for (const [at, value] of control) memory.words[at / 4] = value;
     const body = new ProgramWriter();
@@ -305,6 +307,14 @@ export class SimdStage implements Stage {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#pool?.[Symbol.asyncDispose]();
   }
+}
+
+/** Bytes that attention wants of a thread: the states of all heads, a partial result, and its scores. */
+function scratchBytes(layer: LayerAt | undefined): number {
+  if (!layer) return 0;
+  const { heads, kvHeads, headDim } = layer;
+  const bytes = 4 * (heads + heads / kvHeads) * (headDim + 4) + 2048 + 16 * headDim;
+  return Math.ceil(bytes / 64) * 64;
 }
 
 /** Segments in calls of at most BODY_ROWS rows; a long one is taken apart. */

@@ -10,7 +10,7 @@ import { measured } from "../measure.js";
  *
  * @param {{ directory: string, name: string, wasm: string, variant: string, threads: number }} options
  *   the addresses of the directory that the export's directory lies in and of ONNX Runtime's files,
- *   which of its models: "fp32", "q8" or "q4", and the threads
+ *   which of its models: "fp32", "q8", "q4" or "genai", and the threads
  */
 export async function loadTransformers({ directory, name, wasm, variant, threads }) {
   env.allowRemoteModels = false;

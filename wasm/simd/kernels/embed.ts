@@ -46,7 +46,7 @@ function codeAt(w: usize, bits: i32, k: i32): i32 {
 export function embedRow(kind: i32, reading: i32, w: usize, K: i32, row: i32, out: usize): void {
   const lane = <usize>row & 15, group = <usize>row >> 4;
   if (kind == F32 || kind == F16 || kind == BF16) {
-    return embedFloat(kind, w + group * <usize> K * (kind == F32 ? 64 : 32), lane, K, out);
+    return embedFloat(kind, w + group * <usize>K * (kind == F32 ? 64 : 32), lane, K, out);
   }
   const bits = bitsOf(kind), codes = <usize>(64 * bits), isK = kind == Q4_K || kind == Q5_K;
   const minima = kind == Q4_HM || kind == Q5_HM, halved = kind == Q4_F2 || kind > Q8_H + 1;
@@ -89,7 +89,7 @@ export function embedRow(kind: i32, reading: i32, w: usize, K: i32, row: i32, ou
 }
 
 function embedFloat(kind: i32, group: usize, lane: usize, K: i32, out: usize): void {
-  for (let k: usize = 0; k < <usize> K; k++) {
+  for (let k: usize = 0; k < <usize>K; k++) {
     let value: f32;
     if (kind == F32) value = load<f32>(group + k * 64 + lane * 4);
     else if (kind == F16) value = half(group + k * 32 + lane * 2);

@@ -23,6 +23,16 @@ export function dot(x: v128, w: v128, sum: v128): v128 {
   return i32x4.relaxed_dot_i8x16_i7x16_add_s(x, w, sum);
 }
 
+/**
+ * Adds two products of bytes to each 16-bit lane of `sum`: one instruction and an addition where a CPU
+ * has no dot product. Exact while `w` is below 128 and the sums fit.
+ */
+@inline
+export function dotPairs(x: v128, w: v128, sum: v128): v128 {
+  if (isDefined(softDotPairs)) return i16x8.add(sum, softDotPairs(x, w));
+  return i16x8.add(sum, i16x8.relaxed_dot_i8x16_i7x16_s(x, w));
+}
+
 /** What scaledHalves() keeps of an f16's bits after their move. */
 export const HALF_MASK: i32 = 0x8fffe000;
 

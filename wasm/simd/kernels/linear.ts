@@ -20,7 +20,16 @@ import {
   SATURATES,
 } from "../abi";
 import { dot } from "./lanes";
-import { Bits4, Bits5, Bits6, Bits8, Bits8Wide } from "./linear_codes";
+import {
+  Bits4,
+  Bits4Pairs,
+  Bits5,
+  Bits5Pairs,
+  Bits6,
+  Bits6Pairs,
+  Bits8,
+  Bits8Wide,
+} from "./linear_codes";
 import { Binary16, Brain16, gemmFloat, gemvFloat, Whole } from "./linear_float";
 import { gemm } from "./linear_gemm";
 import { gemmHalves } from "./linear_gemm_halves";
@@ -73,9 +82,9 @@ export function linear(
   add: i32,
   bias: usize,
 ): void {
-  // Of 8-bit codes as read: what stands for zero, and what a zero point is too large by.
+  // 8-bit codes as they are read: the one for zero, and what their zero points are moved by.
   const symmetric = reading == READS_I8 ? 0 : 128, offset = symmetric - 128;
-  const wide = reading == SATURATES;
+  const saturates = reading == SATURATES;
   switch (kind) {
     case F32:
       return float<Whole>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias);
@@ -84,29 +93,197 @@ export function linear(
     case BF16:
       return float<Brain16>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias);
     case Q4_H:
-      return blocks<Bits4, Half>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, 8);
+      return codes<Bits4, Bits4Pairs, Half>(
+        w,
+        x,
+        xStride,
+        y,
+        yStride,
+        M,
+        K,
+        g0,
+        g1,
+        add,
+        bias,
+        8,
+        saturates,
+      );
     case Q4_HM:
-      return blocks<Bits4, HalfMin>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, 0);
+      return codes<Bits4, Bits4Pairs, HalfMin>(
+        w,
+        x,
+        xStride,
+        y,
+        yStride,
+        M,
+        K,
+        g0,
+        g1,
+        add,
+        bias,
+        0,
+        saturates,
+      );
     case Q4_FZ:
-      return blocks<Bits4, Float>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, 0);
+      return codes<Bits4, Bits4Pairs, Float>(
+        w,
+        x,
+        xStride,
+        y,
+        yStride,
+        M,
+        K,
+        g0,
+        g1,
+        add,
+        bias,
+        0,
+        saturates,
+      );
     case Q4_F2:
-      return blocks<Bits4, FloatTwo>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, 0);
+      return codes<Bits4, Bits4Pairs, FloatTwo>(
+        w,
+        x,
+        xStride,
+        y,
+        yStride,
+        M,
+        K,
+        g0,
+        g1,
+        add,
+        bias,
+        0,
+        saturates,
+      );
     case Q4_K:
-      return blocks<Bits4, Super>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, 0);
+      return codes<Bits4, Bits4Pairs, Super>(
+        w,
+        x,
+        xStride,
+        y,
+        yStride,
+        M,
+        K,
+        g0,
+        g1,
+        add,
+        bias,
+        0,
+        saturates,
+      );
     case Q5_H:
-      return blocks<Bits5, Half>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, 16);
+      return codes<Bits5, Bits5Pairs, Half>(
+        w,
+        x,
+        xStride,
+        y,
+        yStride,
+        M,
+        K,
+        g0,
+        g1,
+        add,
+        bias,
+        16,
+        saturates,
+      );
     case Q5_HM:
-      return blocks<Bits5, HalfMin>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, 0);
+      return codes<Bits5, Bits5Pairs, HalfMin>(
+        w,
+        x,
+        xStride,
+        y,
+        yStride,
+        M,
+        K,
+        g0,
+        g1,
+        add,
+        bias,
+        0,
+        saturates,
+      );
     case Q5_K:
-      return blocks<Bits5, Super>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, 0);
+      return codes<Bits5, Bits5Pairs, Super>(
+        w,
+        x,
+        xStride,
+        y,
+        yStride,
+        M,
+        K,
+        g0,
+        g1,
+        add,
+        bias,
+        0,
+        saturates,
+      );
     case Q6_K:
-      return blocks<Bits6, SuperTwo>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, 32);
+      return codes<Bits6, Bits6Pairs, SuperTwo>(
+        w,
+        x,
+        xStride,
+        y,
+        yStride,
+        M,
+        K,
+        g0,
+        g1,
+        add,
+        bias,
+        32,
+        saturates,
+      );
     case Q8_H:
-      return bytes<Half>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, symmetric, wide);
+      return codes<Bits8, Bits8Wide, Half>(
+        w,
+        x,
+        xStride,
+        y,
+        yStride,
+        M,
+        K,
+        g0,
+        g1,
+        add,
+        bias,
+        symmetric,
+        saturates,
+      );
     case Q8_FZ:
-      return bytes<Float>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, offset, wide);
+      return codes<Bits8, Bits8Wide, Float>(
+        w,
+        x,
+        xStride,
+        y,
+        yStride,
+        M,
+        K,
+        g0,
+        g1,
+        add,
+        bias,
+        offset,
+        saturates,
+      );
     case Q8_F2:
-      return bytes<FloatTwo>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, offset, wide);
+      return codes<Bits8, Bits8Wide, FloatTwo>(
+        w,
+        x,
+        xStride,
+        y,
+        yStride,
+        M,
+        K,
+        g0,
+        g1,
+        add,
+        bias,
+        offset,
+        saturates,
+      );
     default:
       unreachable();
   }
@@ -121,8 +298,8 @@ function tiledRows(M: i32): i32 {
   return (M + 1) & ~3;
 }
 
-/** 8-bit codes: in 16 bits where the dot product saturates. */
-function bytes<S>(
+/** blocks() of C, or of its form P for hosts whose dot product saturates. */
+function codes<C, P, S>(
   w: usize,
   x: usize,
   xStride: usize,
@@ -135,14 +312,12 @@ function bytes<S>(
   add: i32,
   bias: usize,
   offset: i32,
-  wide: bool,
+  saturates: bool,
 ): void {
   if (ASC_FEATURE_RELAXED_SIMD) {
-    if (wide) {
-      return plainBlocks<Bits8Wide, S>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, offset);
-    }
+    if (saturates) return blocks<P, S>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, offset);
   }
-  blocks<Bits8, S>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, offset);
+  blocks<C, S>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, offset);
 }
 
 /** Group by group, so that a row left over finds the group's weights in the cache. */
@@ -160,7 +335,7 @@ function blocks<C, S>(
   bias: usize,
   offset: i32,
 ): void {
-  if (!ASC_FEATURE_RELAXED_SIMD) {
+  if (!ASC_FEATURE_RELAXED_SIMD || idof<C>() == idof<Bits8Wide>()) {
     return plainBlocks<C, S>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, offset);
   }
   const tiled = tiledRows(M);
@@ -168,7 +343,7 @@ function blocks<C, S>(
     if (M == 1) return gemvHalves<C, S>(w, x, y, K, g0, g1, add, bias, offset);
     for (let g = g0; g < g1; g++) {
       gemmHalves<C, S>(w, x, xStride, y, yStride, tiled, K, g, add, bias, offset);
-      for (let r: usize = tiled; r < <usize> M; r++) {
+      for (let r: usize = tiled; r < <usize>M; r++) {
         gemvHalves<C, S>(w, x + r * xStride, y + r * yStride, K, g, g + 1, add, bias, offset);
       }
     }
@@ -176,7 +351,7 @@ function blocks<C, S>(
     if (M == 1) return gemv<C, S>(w, x, y, K, g0, g1, add, bias, offset);
     for (let g = g0; g < g1; g++) {
       gemm<C, S>(w, x, xStride, y, yStride, tiled, K, g, add, bias, offset);
-      for (let r: usize = tiled; r < <usize> M; r++) {
+      for (let r: usize = tiled; r < <usize>M; r++) {
         gemv<C, S>(w, x + r * xStride, y + r * yStride, K, g, g + 1, add, bias, offset);
       }
     }
@@ -202,7 +377,7 @@ function plainBlocks<C, S>(
   const tiled = tiledRows(M);
   for (let g = g0; g < g1; g++) {
     gemmPlain<C, S>(w, x, xStride, y, yStride, tiled, K, g, add, bias, offset);
-    for (let r: usize = tiled; r < <usize> M; r++) {
+    for (let r: usize = tiled; r < <usize>M; r++) {
       gemvPlain<C, S>(w, x + r * xStride, y + r * yStride, K, g, g + 1, add, bias, offset);
     }
   }
@@ -226,7 +401,7 @@ function float<F>(
   const tiled = tiledRows(M);
   for (let g = g0; g < g1; g++) {
     gemmFloat<F>(w, x, xStride, y, yStride, tiled, K, g, add, bias);
-    for (let r: usize = tiled; r < <usize> M; r++) {
+    for (let r: usize = tiled; r < <usize>M; r++) {
       gemvFloat<F>(w, x + r * xStride, y + r * yStride, K, g, g + 1, add, bias);
     }
   }

@@ -1,6 +1,6 @@
 // Widths of stored codes as types, so that one body serves all of them: which is which is settled
 // at compile time.
-import { at, dot } from "./lanes";
+import { at, dot, dotPairs } from "./lanes";
 
 /** 4-bit codes. */
 export class Bits4 {}
@@ -10,20 +10,49 @@ export class Bits5 {}
 export class Bits6 {}
 /** 8-bit codes, read as the host's dot product reads them. */
 export class Bits8 {}
-
 /** 8-bit codes as unsigned, multiplied in 16 bits: for hosts whose dot product saturates. */
 export class Bits8Wide {}
+
+// Codes whose products are summed in 16 bits first: for those hosts too.
+/** 4-bit codes, 8 vectors to a sum: 15 · 127 · 2 · 8 fits. */
+export class Bits4Pairs {}
+/** 5-bit codes, 4 vectors to a sum. */
+export class Bits5Pairs {}
+/** 6-bit codes, 2 vectors to a sum. */
+export class Bits6Pairs {}
 
 /** Bits of a code. */
 @inline
 export function bits<C>(): i32 {
-  return idof<C>() == idof<Bits4>()
-    ? 4
-    : idof<C>() == idof<Bits5>()
-    ? 5
-    : idof<C>() == idof<Bits6>()
-    ? 6
-    : 8;
+  if (idof<C>() == idof<Bits4>() || idof<C>() == idof<Bits4Pairs>()) return 4;
+  if (idof<C>() == idof<Bits5>() || idof<C>() == idof<Bits5Pairs>()) return 5;
+  if (idof<C>() == idof<Bits6>() || idof<C>() == idof<Bits6Pairs>()) return 6;
+  return 8;
+}
+
+/** Whether products are summed in 16 bits first. */
+@inline
+export function isPaired<C>(): bool {
+  return idof<C>() == idof<Bits4Pairs>() || idof<C>() == idof<Bits5Pairs>() ||
+    idof<C>() == idof<Bits6Pairs>();
+}
+
+/** Adds products to a sum as the codes have it. */
+@inline
+export function addProducts<C>(x: v128, w: v128, sum: v128): v128 {
+  return isPaired<C>() ? dotPairs(x, w, sum) : dot(x, w, sum);
+}
+
+/** What a sum of products starts from, if `initial` is to be in it at the end. */
+@inline
+export function started<C>(initial: v128): v128 {
+  return isPaired<C>() ? i16x8.splat(0) : initial;
+}
+
+/** The sum in 32 bits of what began with started(). */
+@inline
+export function finished<C>(initial: v128, sum: v128): v128 {
+  return isPaired<C>() ? i32x4.add(initial, i32x4.extadd_pairwise_i16x8_s(sum)) : sum;
 }
 
 /** Bytes of the codes of a block of 32 for 16 rows, which are also the offset of its scales. */
@@ -33,7 +62,7 @@ export function codeBytes<C>(): usize {
 }
 
 // Masks come from calls, once before a loop: an engine makes a constant anew wherever it stands,
-// and the optimiser would put it wherever it is used.
+// and the optimiser would put it wherever it is used. Below, `m` is nibble() and `u` beyond().
 
 /** What of a byte is the low nibble of a code. */
 export function nibble(): v128 {
@@ -97,10 +126,7 @@ export function highCodes<C>(
   return v128.or(high, upper(packed, bits<C>() == 5 ? 2 * j + 1 : 2 * j, u));
 }
 
-/**
- * Adds to `sum` the products of both vectors j of the four rows at `w` with the activations for
- * them.
- */
+/** Adds to `sum` the products of both vectors j of the four rows at `w` with their activations. */
 @inline
 export function dotBoth<C>(
   w: usize,
@@ -113,6 +139,6 @@ export function dotBoth<C>(
   u: v128,
 ): v128 {
   const stored = at(w, 64 * j);
-  sum = dot(low, lowCodes<C>(j, stored, packed, m, u), sum);
-  return dot(high, highCodes<C>(w, j, stored, packed, m, u), sum);
+  sum = addProducts<C>(low, lowCodes<C>(j, stored, packed, m, u), sum);
+  return addProducts<C>(high, highCodes<C>(w, j, stored, packed, m, u), sum);
 }

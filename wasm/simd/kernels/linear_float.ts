@@ -82,8 +82,8 @@ export function gemvFloat<F>(
   add: i32,
   bias: usize,
 ): void {
-  const end = x + (<usize> K << 2), m = topMask(), scale = activationScale();
-  let wp = w + <usize>g0 * <usize> K * stepBytes<F>();
+  const end = x + (<usize>K << 2), m = topMask(), scale = activationScale();
+  let wp = w + <usize>g0 * <usize>K * stepBytes<F>();
   for (let g = g0; g < g1; g++) {
     const zero = f32x4.splat(0);
     let a0 = zero, a1 = zero, a2 = zero, a3 = zero;
@@ -118,11 +118,11 @@ export function gemmFloat<F>(
   add: i32,
   bias: usize,
 ): void {
-  const group = w + <usize>g * <usize> K * stepBytes<F>();
+  const group = w + <usize>g * <usize>K * stepBytes<F>();
   for (let half: usize = 0; half < 2; half++) {
     const out = (<usize>g << 6) + 32 * half, from = bias ? bias + out : 0;
     const weights = group + half * (stepBytes<F>() >> 1);
-    for (let r: usize = 0; r < <usize> M; r += 4) {
+    for (let r: usize = 0; r < <usize>M; r += 4) {
       tileFloat<F>(weights, x + r * xStride, xStride, y + r * yStride + out, yStride, K, add, from);
     }
   }
@@ -140,7 +140,7 @@ function tileFloat<F>(
   bias: usize,
 ): void {
   const m = topMask(), scale = activationScale();
-  const end = x0 + (<usize> K << 2), zero = f32x4.splat(0);
+  const end = x0 + (<usize>K << 2), zero = f32x4.splat(0);
   let a00 = zero, a01 = zero, a10 = zero, a11 = zero;
   let a20 = zero, a21 = zero, a30 = zero, a31 = zero;
   let x1 = x0 + xStride, x2 = x1 + xStride, x3 = x2 + xStride;

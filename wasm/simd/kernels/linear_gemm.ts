@@ -1,8 +1,20 @@
 // Four activation rows by groups of 16 weight rows, in tiles of 4 x 8, with the dot product of
 // relaxed SIMD. Unrolled by hand: eight chains of dot products, a tile's every vector of weights
 // serves four rows.
-import { at, dot } from "./lanes";
-import { beyond, codeBytes, highCodes, lowCodes, nibble, packedLow } from "./linear_codes";
+import { at } from "./lanes";
+import {
+  addProducts,
+  beyond,
+  bits,
+  codeBytes,
+  finished,
+  highCodes,
+  isPaired,
+  lowCodes,
+  nibble,
+  packedLow,
+  started,
+} from "./linear_codes";
 import {
   addBlock,
   addMinima,
@@ -70,7 +82,7 @@ function tile<C, S>(
   offset: i32,
 ): void {
   const m = nibble(), u = beyond<C>(), h = halfMask();
-  const codes = codeBytes<C>(), step = codes + scaleBytes<S>(), end = x0 + <usize> K;
+  const codes = codeBytes<C>(), step = codes + scaleBytes<S>(), end = x0 + <usize>K;
   const zero = f32x4.splat(0);
   let a00 = zero, a01 = zero;
   let a10 = zero, a11 = zero;
@@ -85,19 +97,20 @@ function tile<C, S>(
   let m20 = zero, m21 = zero;
   let m30 = zero, m31 = zero;
   let x1 = x0 + xStride, x2 = x1 + xStride, x3 = x2 + xStride;
-  let r0 = x0 + <usize> K, r1 = r0 + xStride, r2 = r1 + xStride, r3 = r2 + xStride;
+  let r0 = x0 + <usize>K, r1 = r0 + xStride, r2 = r1 + xStride, r3 = r2 + xStride;
   let left = 8;
   let block = group;
   while (x0 < end) {
     const wp = block + 16 * quad;
-    let t = initial<C, S>(r0, offset);
-    let d00 = t, d01 = t;
-    t = initial<C, S>(r1, offset);
-    let d10 = t, d11 = t;
-    t = initial<C, S>(r2, offset);
-    let d20 = t, d21 = t;
-    t = initial<C, S>(r3, offset);
-    let d30 = t, d31 = t;
+    let i00 = initial<C, S>(r0, offset), i01 = i00;
+    let i10 = initial<C, S>(r1, offset), i11 = i10;
+    let i20 = initial<C, S>(r2, offset), i21 = i20;
+    let i30 = initial<C, S>(r3, offset), i31 = i30;
+    let d00 = started<C>(i00), d01 = d00;
+    let d10 = started<C>(i10), d11 = d10;
+    let d20 = started<C>(i20), d21 = d20;
+    let d30 = started<C>(i30), d31 = d30;
+    let t: v128;
     let v: v128;
     const p0 = packedLow<C>(wp, m), p1 = packedLow<C>(wp + 16, m);
     v = at(wp, 0);
@@ -105,81 +118,95 @@ function tile<C, S>(
     v = at(wp, 16);
     const l10 = lowCodes<C>(0, v, p1, m, u), h10 = highCodes<C>(wp + 16, 0, v, p1, m, u);
     t = v128.load32_splat(x0);
-    d00 = dot(t, l00, d00), d01 = dot(t, l10, d01);
+    d00 = addProducts<C>(t, l00, d00), d01 = addProducts<C>(t, l10, d01);
     t = v128.load32_splat(x0, 16);
-    d00 = dot(t, h00, d00), d01 = dot(t, h10, d01);
+    d00 = addProducts<C>(t, h00, d00), d01 = addProducts<C>(t, h10, d01);
     t = v128.load32_splat(x1);
-    d10 = dot(t, l00, d10), d11 = dot(t, l10, d11);
+    d10 = addProducts<C>(t, l00, d10), d11 = addProducts<C>(t, l10, d11);
     t = v128.load32_splat(x1, 16);
-    d10 = dot(t, h00, d10), d11 = dot(t, h10, d11);
+    d10 = addProducts<C>(t, h00, d10), d11 = addProducts<C>(t, h10, d11);
     t = v128.load32_splat(x2);
-    d20 = dot(t, l00, d20), d21 = dot(t, l10, d21);
+    d20 = addProducts<C>(t, l00, d20), d21 = addProducts<C>(t, l10, d21);
     t = v128.load32_splat(x2, 16);
-    d20 = dot(t, h00, d20), d21 = dot(t, h10, d21);
+    d20 = addProducts<C>(t, h00, d20), d21 = addProducts<C>(t, h10, d21);
     t = v128.load32_splat(x3);
-    d30 = dot(t, l00, d30), d31 = dot(t, l10, d31);
+    d30 = addProducts<C>(t, l00, d30), d31 = addProducts<C>(t, l10, d31);
     t = v128.load32_splat(x3, 16);
-    d30 = dot(t, h00, d30), d31 = dot(t, h10, d31);
+    d30 = addProducts<C>(t, h00, d30), d31 = addProducts<C>(t, h10, d31);
     v = at(wp, 64);
     const l01 = lowCodes<C>(1, v, p0, m, u), h01 = highCodes<C>(wp, 1, v, p0, m, u);
     v = at(wp, 80);
     const l11 = lowCodes<C>(1, v, p1, m, u), h11 = highCodes<C>(wp + 16, 1, v, p1, m, u);
     t = v128.load32_splat(x0, 4);
-    d00 = dot(t, l01, d00), d01 = dot(t, l11, d01);
+    d00 = addProducts<C>(t, l01, d00), d01 = addProducts<C>(t, l11, d01);
     t = v128.load32_splat(x0, 20);
-    d00 = dot(t, h01, d00), d01 = dot(t, h11, d01);
+    d00 = addProducts<C>(t, h01, d00), d01 = addProducts<C>(t, h11, d01);
     t = v128.load32_splat(x1, 4);
-    d10 = dot(t, l01, d10), d11 = dot(t, l11, d11);
+    d10 = addProducts<C>(t, l01, d10), d11 = addProducts<C>(t, l11, d11);
     t = v128.load32_splat(x1, 20);
-    d10 = dot(t, h01, d10), d11 = dot(t, h11, d11);
+    d10 = addProducts<C>(t, h01, d10), d11 = addProducts<C>(t, h11, d11);
     t = v128.load32_splat(x2, 4);
-    d20 = dot(t, l01, d20), d21 = dot(t, l11, d21);
+    d20 = addProducts<C>(t, l01, d20), d21 = addProducts<C>(t, l11, d21);
     t = v128.load32_splat(x2, 20);
-    d20 = dot(t, h01, d20), d21 = dot(t, h11, d21);
+    d20 = addProducts<C>(t, h01, d20), d21 = addProducts<C>(t, h11, d21);
     t = v128.load32_splat(x3, 4);
-    d30 = dot(t, l01, d30), d31 = dot(t, l11, d31);
+    d30 = addProducts<C>(t, l01, d30), d31 = addProducts<C>(t, l11, d31);
     t = v128.load32_splat(x3, 20);
-    d30 = dot(t, h01, d30), d31 = dot(t, h11, d31);
+    d30 = addProducts<C>(t, h01, d30), d31 = addProducts<C>(t, h11, d31);
+    if (isPaired<C>() && bits<C>() == 5) {
+      i00 = finished<C>(i00, d00), i01 = finished<C>(i01, d01);
+      d00 = started<C>(zero), d01 = started<C>(zero);
+      i10 = finished<C>(i10, d10), i11 = finished<C>(i11, d11);
+      d10 = started<C>(zero), d11 = started<C>(zero);
+      i20 = finished<C>(i20, d20), i21 = finished<C>(i21, d21);
+      d20 = started<C>(zero), d21 = started<C>(zero);
+      i30 = finished<C>(i30, d30), i31 = finished<C>(i31, d31);
+      d30 = started<C>(zero), d31 = started<C>(zero);
+    }
     v = at(wp, 128);
     const l02 = lowCodes<C>(2, v, p0, m, u), h02 = highCodes<C>(wp, 2, v, p0, m, u);
     v = at(wp, 144);
     const l12 = lowCodes<C>(2, v, p1, m, u), h12 = highCodes<C>(wp + 16, 2, v, p1, m, u);
     t = v128.load32_splat(x0, 8);
-    d00 = dot(t, l02, d00), d01 = dot(t, l12, d01);
+    d00 = addProducts<C>(t, l02, d00), d01 = addProducts<C>(t, l12, d01);
     t = v128.load32_splat(x0, 24);
-    d00 = dot(t, h02, d00), d01 = dot(t, h12, d01);
+    d00 = addProducts<C>(t, h02, d00), d01 = addProducts<C>(t, h12, d01);
     t = v128.load32_splat(x1, 8);
-    d10 = dot(t, l02, d10), d11 = dot(t, l12, d11);
+    d10 = addProducts<C>(t, l02, d10), d11 = addProducts<C>(t, l12, d11);
     t = v128.load32_splat(x1, 24);
-    d10 = dot(t, h02, d10), d11 = dot(t, h12, d11);
+    d10 = addProducts<C>(t, h02, d10), d11 = addProducts<C>(t, h12, d11);
     t = v128.load32_splat(x2, 8);
-    d20 = dot(t, l02, d20), d21 = dot(t, l12, d21);
+    d20 = addProducts<C>(t, l02, d20), d21 = addProducts<C>(t, l12, d21);
     t = v128.load32_splat(x2, 24);
-    d20 = dot(t, h02, d20), d21 = dot(t, h12, d21);
+    d20 = addProducts<C>(t, h02, d20), d21 = addProducts<C>(t, h12, d21);
     t = v128.load32_splat(x3, 8);
-    d30 = dot(t, l02, d30), d31 = dot(t, l12, d31);
+    d30 = addProducts<C>(t, l02, d30), d31 = addProducts<C>(t, l12, d31);
     t = v128.load32_splat(x3, 24);
-    d30 = dot(t, h02, d30), d31 = dot(t, h12, d31);
+    d30 = addProducts<C>(t, h02, d30), d31 = addProducts<C>(t, h12, d31);
     v = at(wp, 192);
     const l03 = lowCodes<C>(3, v, p0, m, u), h03 = highCodes<C>(wp, 3, v, p0, m, u);
     v = at(wp, 208);
     const l13 = lowCodes<C>(3, v, p1, m, u), h13 = highCodes<C>(wp + 16, 3, v, p1, m, u);
     t = v128.load32_splat(x0, 12);
-    d00 = dot(t, l03, d00), d01 = dot(t, l13, d01);
+    d00 = addProducts<C>(t, l03, d00), d01 = addProducts<C>(t, l13, d01);
     t = v128.load32_splat(x0, 28);
-    d00 = dot(t, h03, d00), d01 = dot(t, h13, d01);
+    d00 = addProducts<C>(t, h03, d00), d01 = addProducts<C>(t, h13, d01);
     t = v128.load32_splat(x1, 12);
-    d10 = dot(t, l03, d10), d11 = dot(t, l13, d11);
+    d10 = addProducts<C>(t, l03, d10), d11 = addProducts<C>(t, l13, d11);
     t = v128.load32_splat(x1, 28);
-    d10 = dot(t, h03, d10), d11 = dot(t, h13, d11);
+    d10 = addProducts<C>(t, h03, d10), d11 = addProducts<C>(t, h13, d11);
     t = v128.load32_splat(x2, 12);
-    d20 = dot(t, l03, d20), d21 = dot(t, l13, d21);
+    d20 = addProducts<C>(t, l03, d20), d21 = addProducts<C>(t, l13, d21);
     t = v128.load32_splat(x2, 28);
-    d20 = dot(t, h03, d20), d21 = dot(t, h13, d21);
+    d20 = addProducts<C>(t, h03, d20), d21 = addProducts<C>(t, h13, d21);
     t = v128.load32_splat(x3, 12);
-    d30 = dot(t, l03, d30), d31 = dot(t, l13, d31);
+    d30 = addProducts<C>(t, l03, d30), d31 = addProducts<C>(t, l13, d31);
     t = v128.load32_splat(x3, 28);
-    d30 = dot(t, h03, d30), d31 = dot(t, h13, d31);
+    d30 = addProducts<C>(t, h03, d30), d31 = addProducts<C>(t, h13, d31);
+    d00 = finished<C>(i00, d00), d01 = finished<C>(i01, d01);
+    d10 = finished<C>(i10, d10), d11 = finished<C>(i11, d11);
+    d20 = finished<C>(i20, d20), d21 = finished<C>(i21, d21);
+    d30 = finished<C>(i30, d30), d31 = finished<C>(i31, d31);
     const scales = block + codes, t0 = total<S>(r0), t1 = total<S>(r1);
     const t2 = total<S>(r2), t3 = total<S>(r3);
     const f0 = blockScale<S>(scales, quad, h), f1 = blockScale<S>(scales, quad + 1, h);

@@ -1,13 +1,18 @@
 // gemm() for scales that change in the middle of a block of 32.
-import { at, dot } from "./lanes";
+import { at } from "./lanes";
 import {
+  addProducts,
   beyond,
+  bits,
   codeBytes,
+  finished,
   highCodes,
+  isPaired,
   lowCodes,
   nibble,
   packedHigh,
   packedLow,
+  started,
 } from "./linear_codes";
 import {
   addHalf,
@@ -75,7 +80,7 @@ function tile<C, S>(
   offset: i32,
 ): void {
   const m = nibble(), u = beyond<C>(), h = halfMask();
-  const codes = codeBytes<C>(), step = codes + scaleBytes<S>(), end = x0 + <usize> K;
+  const codes = codeBytes<C>(), step = codes + scaleBytes<S>(), end = x0 + <usize>K;
   const zero = f32x4.splat(0);
   let a00 = zero, a01 = zero;
   let a10 = zero, a11 = zero;
@@ -86,59 +91,74 @@ function tile<C, S>(
   let b20 = zero, b21 = zero;
   let b30 = zero, b31 = zero;
   let x1 = x0 + xStride, x2 = x1 + xStride, x3 = x2 + xStride;
-  let r0 = x0 + <usize> K, r1 = r0 + xStride, r2 = r1 + xStride, r3 = r2 + xStride;
+  let r0 = x0 + <usize>K, r1 = r0 + xStride, r2 = r1 + xStride, r3 = r2 + xStride;
   let left = 8;
   let block = group;
   while (x0 < end) {
     const wp = block + 16 * quad, scales = block + codes;
     let p0 = packedLow<C>(wp, m), p1 = packedLow<C>(wp + 16, m);
-    let t = initialHalf<C, S>(r0, 0, offset);
-    let d00 = t, d01 = t;
-    t = initialHalf<C, S>(r1, 0, offset);
-    let d10 = t, d11 = t;
-    t = initialHalf<C, S>(r2, 0, offset);
-    let d20 = t, d21 = t;
-    t = initialHalf<C, S>(r3, 0, offset);
-    let d30 = t, d31 = t;
+    let t: v128;
+    let i00 = initialHalf<C, S>(r0, 0, offset), i01 = i00;
+    let d00 = started<C>(i00), d01 = d00;
+    let i10 = initialHalf<C, S>(r1, 0, offset), i11 = i10;
+    let d10 = started<C>(i10), d11 = d10;
+    let i20 = initialHalf<C, S>(r2, 0, offset), i21 = i20;
+    let d20 = started<C>(i20), d21 = d20;
+    let i30 = initialHalf<C, S>(r3, 0, offset), i31 = i30;
+    let d30 = started<C>(i30), d31 = d30;
     let c = lowCodes<C>(0, at(wp, 0), p0, m, u), v = lowCodes<C>(0, at(wp + 16, 0), p1, m, u);
     t = v128.load32_splat(x0);
-    d00 = dot(t, c, d00), d01 = dot(t, v, d01);
+    d00 = addProducts<C>(t, c, d00), d01 = addProducts<C>(t, v, d01);
     t = v128.load32_splat(x1);
-    d10 = dot(t, c, d10), d11 = dot(t, v, d11);
+    d10 = addProducts<C>(t, c, d10), d11 = addProducts<C>(t, v, d11);
     t = v128.load32_splat(x2);
-    d20 = dot(t, c, d20), d21 = dot(t, v, d21);
+    d20 = addProducts<C>(t, c, d20), d21 = addProducts<C>(t, v, d21);
     t = v128.load32_splat(x3);
-    d30 = dot(t, c, d30), d31 = dot(t, v, d31);
+    d30 = addProducts<C>(t, c, d30), d31 = addProducts<C>(t, v, d31);
     c = lowCodes<C>(1, at(wp, 64), p0, m, u);
     v = lowCodes<C>(1, at(wp + 16, 64), p1, m, u);
     t = v128.load32_splat(x0, 4);
-    d00 = dot(t, c, d00), d01 = dot(t, v, d01);
+    d00 = addProducts<C>(t, c, d00), d01 = addProducts<C>(t, v, d01);
     t = v128.load32_splat(x1, 4);
-    d10 = dot(t, c, d10), d11 = dot(t, v, d11);
+    d10 = addProducts<C>(t, c, d10), d11 = addProducts<C>(t, v, d11);
     t = v128.load32_splat(x2, 4);
-    d20 = dot(t, c, d20), d21 = dot(t, v, d21);
+    d20 = addProducts<C>(t, c, d20), d21 = addProducts<C>(t, v, d21);
     t = v128.load32_splat(x3, 4);
-    d30 = dot(t, c, d30), d31 = dot(t, v, d31);
+    d30 = addProducts<C>(t, c, d30), d31 = addProducts<C>(t, v, d31);
+    if (isPaired<C>() && bits<C>() == 6) {
+      i00 = finished<C>(i00, d00), i01 = finished<C>(i01, d01);
+      d00 = started<C>(zero), d01 = d00;
+      i10 = finished<C>(i10, d10), i11 = finished<C>(i11, d11);
+      d10 = started<C>(zero), d11 = d10;
+      i20 = finished<C>(i20, d20), i21 = finished<C>(i21, d21);
+      d20 = started<C>(zero), d21 = d20;
+      i30 = finished<C>(i30, d30), i31 = finished<C>(i31, d31);
+      d30 = started<C>(zero), d31 = d30;
+    }
     c = lowCodes<C>(2, at(wp, 128), p0, m, u);
     v = lowCodes<C>(2, at(wp + 16, 128), p1, m, u);
     t = v128.load32_splat(x0, 8);
-    d00 = dot(t, c, d00), d01 = dot(t, v, d01);
+    d00 = addProducts<C>(t, c, d00), d01 = addProducts<C>(t, v, d01);
     t = v128.load32_splat(x1, 8);
-    d10 = dot(t, c, d10), d11 = dot(t, v, d11);
+    d10 = addProducts<C>(t, c, d10), d11 = addProducts<C>(t, v, d11);
     t = v128.load32_splat(x2, 8);
-    d20 = dot(t, c, d20), d21 = dot(t, v, d21);
+    d20 = addProducts<C>(t, c, d20), d21 = addProducts<C>(t, v, d21);
     t = v128.load32_splat(x3, 8);
-    d30 = dot(t, c, d30), d31 = dot(t, v, d31);
+    d30 = addProducts<C>(t, c, d30), d31 = addProducts<C>(t, v, d31);
     c = lowCodes<C>(3, at(wp, 192), p0, m, u);
     v = lowCodes<C>(3, at(wp + 16, 192), p1, m, u);
     t = v128.load32_splat(x0, 12);
-    d00 = dot(t, c, d00), d01 = dot(t, v, d01);
+    d00 = addProducts<C>(t, c, d00), d01 = addProducts<C>(t, v, d01);
     t = v128.load32_splat(x1, 12);
-    d10 = dot(t, c, d10), d11 = dot(t, v, d11);
+    d10 = addProducts<C>(t, c, d10), d11 = addProducts<C>(t, v, d11);
     t = v128.load32_splat(x2, 12);
-    d20 = dot(t, c, d20), d21 = dot(t, v, d21);
+    d20 = addProducts<C>(t, c, d20), d21 = addProducts<C>(t, v, d21);
     t = v128.load32_splat(x3, 12);
-    d30 = dot(t, c, d30), d31 = dot(t, v, d31);
+    d30 = addProducts<C>(t, c, d30), d31 = addProducts<C>(t, v, d31);
+    d00 = finished<C>(i00, d00), d01 = finished<C>(i01, d01);
+    d10 = finished<C>(i10, d10), d11 = finished<C>(i11, d11);
+    d20 = finished<C>(i20, d20), d21 = finished<C>(i21, d21);
+    d30 = finished<C>(i30, d30), d31 = finished<C>(i31, d31);
     let f0 = halfBlockScale<S>(scales, quad, 0), f1 = halfBlockScale<S>(scales, quad + 1, 0);
     let h00 = zero, h01 = zero;
     let h10 = zero, h11 = zero;
@@ -165,54 +185,76 @@ function tile<C, S>(
       a31 = addHalf(a31, d31, f1, o1, r3, 0);
     }
     p0 = packedHigh<C>(wp, m), p1 = packedHigh<C>(wp + 16, m);
-    t = initialHalf<C, S>(r0, 1, offset);
-    d00 = t, d01 = t;
-    t = initialHalf<C, S>(r1, 1, offset);
-    d10 = t, d11 = t;
-    t = initialHalf<C, S>(r2, 1, offset);
-    d20 = t, d21 = t;
-    t = initialHalf<C, S>(r3, 1, offset);
-    d30 = t, d31 = t;
+    i00 = initialHalf<C, S>(r0, 1, offset);
+    i01 = i00;
+    d00 = started<C>(i00);
+    d01 = d00;
+    i10 = initialHalf<C, S>(r1, 1, offset);
+    i11 = i10;
+    d10 = started<C>(i10);
+    d11 = d10;
+    i20 = initialHalf<C, S>(r2, 1, offset);
+    i21 = i20;
+    d20 = started<C>(i20);
+    d21 = d20;
+    i30 = initialHalf<C, S>(r3, 1, offset);
+    i31 = i30;
+    d30 = started<C>(i30);
+    d31 = d30;
     c = highCodes<C>(wp, 0, at(wp, 0), p0, m, u);
     v = highCodes<C>(wp + 16, 0, at(wp + 16, 0), p1, m, u);
     t = v128.load32_splat(x0, 16);
-    d00 = dot(t, c, d00), d01 = dot(t, v, d01);
+    d00 = addProducts<C>(t, c, d00), d01 = addProducts<C>(t, v, d01);
     t = v128.load32_splat(x1, 16);
-    d10 = dot(t, c, d10), d11 = dot(t, v, d11);
+    d10 = addProducts<C>(t, c, d10), d11 = addProducts<C>(t, v, d11);
     t = v128.load32_splat(x2, 16);
-    d20 = dot(t, c, d20), d21 = dot(t, v, d21);
+    d20 = addProducts<C>(t, c, d20), d21 = addProducts<C>(t, v, d21);
     t = v128.load32_splat(x3, 16);
-    d30 = dot(t, c, d30), d31 = dot(t, v, d31);
+    d30 = addProducts<C>(t, c, d30), d31 = addProducts<C>(t, v, d31);
     c = highCodes<C>(wp, 1, at(wp, 64), p0, m, u);
     v = highCodes<C>(wp + 16, 1, at(wp + 16, 64), p1, m, u);
     t = v128.load32_splat(x0, 20);
-    d00 = dot(t, c, d00), d01 = dot(t, v, d01);
+    d00 = addProducts<C>(t, c, d00), d01 = addProducts<C>(t, v, d01);
     t = v128.load32_splat(x1, 20);
-    d10 = dot(t, c, d10), d11 = dot(t, v, d11);
+    d10 = addProducts<C>(t, c, d10), d11 = addProducts<C>(t, v, d11);
     t = v128.load32_splat(x2, 20);
-    d20 = dot(t, c, d20), d21 = dot(t, v, d21);
+    d20 = addProducts<C>(t, c, d20), d21 = addProducts<C>(t, v, d21);
     t = v128.load32_splat(x3, 20);
-    d30 = dot(t, c, d30), d31 = dot(t, v, d31);
+    d30 = addProducts<C>(t, c, d30), d31 = addProducts<C>(t, v, d31);
+    if (isPaired<C>() && bits<C>() == 6) {
+      i00 = finished<C>(i00, d00), i01 = finished<C>(i01, d01);
+      d00 = started<C>(zero), d01 = d00;
+      i10 = finished<C>(i10, d10), i11 = finished<C>(i11, d11);
+      d10 = started<C>(zero), d11 = d10;
+      i20 = finished<C>(i20, d20), i21 = finished<C>(i21, d21);
+      d20 = started<C>(zero), d21 = d20;
+      i30 = finished<C>(i30, d30), i31 = finished<C>(i31, d31);
+      d30 = started<C>(zero), d31 = d30;
+    }
     c = highCodes<C>(wp, 2, at(wp, 128), p0, m, u);
     v = highCodes<C>(wp + 16, 2, at(wp + 16, 128), p1, m, u);
     t = v128.load32_splat(x0, 24);
-    d00 = dot(t, c, d00), d01 = dot(t, v, d01);
+    d00 = addProducts<C>(t, c, d00), d01 = addProducts<C>(t, v, d01);
     t = v128.load32_splat(x1, 24);
-    d10 = dot(t, c, d10), d11 = dot(t, v, d11);
+    d10 = addProducts<C>(t, c, d10), d11 = addProducts<C>(t, v, d11);
     t = v128.load32_splat(x2, 24);
-    d20 = dot(t, c, d20), d21 = dot(t, v, d21);
+    d20 = addProducts<C>(t, c, d20), d21 = addProducts<C>(t, v, d21);
     t = v128.load32_splat(x3, 24);
-    d30 = dot(t, c, d30), d31 = dot(t, v, d31);
+    d30 = addProducts<C>(t, c, d30), d31 = addProducts<C>(t, v, d31);
     c = highCodes<C>(wp, 3, at(wp, 192), p0, m, u);
     v = highCodes<C>(wp + 16, 3, at(wp + 16, 192), p1, m, u);
     t = v128.load32_splat(x0, 28);
-    d00 = dot(t, c, d00), d01 = dot(t, v, d01);
+    d00 = addProducts<C>(t, c, d00), d01 = addProducts<C>(t, v, d01);
     t = v128.load32_splat(x1, 28);
-    d10 = dot(t, c, d10), d11 = dot(t, v, d11);
+    d10 = addProducts<C>(t, c, d10), d11 = addProducts<C>(t, v, d11);
     t = v128.load32_splat(x2, 28);
-    d20 = dot(t, c, d20), d21 = dot(t, v, d21);
+    d20 = addProducts<C>(t, c, d20), d21 = addProducts<C>(t, v, d21);
     t = v128.load32_splat(x3, 28);
-    d30 = dot(t, c, d30), d31 = dot(t, v, d31);
+    d30 = addProducts<C>(t, c, d30), d31 = addProducts<C>(t, v, d31);
+    d00 = finished<C>(i00, d00), d01 = finished<C>(i01, d01);
+    d10 = finished<C>(i10, d10), d11 = finished<C>(i11, d11);
+    d20 = finished<C>(i20, d20), d21 = finished<C>(i21, d21);
+    d30 = finished<C>(i30, d30), d31 = finished<C>(i31, d31);
     f0 = halfBlockScale<S>(scales, quad, 1);
     f1 = halfBlockScale<S>(scales, quad + 1, 1);
     if (isSuper<S>()) {

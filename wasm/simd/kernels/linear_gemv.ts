@@ -2,7 +2,17 @@
 // hand: four quads of rows side by side keep four chains of dot products and four sums in
 // registers.
 
-import { beyond, codeBytes, dotBoth, nibble, packedLow } from "./linear_codes";
+import {
+  beyond,
+  bits,
+  codeBytes,
+  dotBoth,
+  finished,
+  isPaired,
+  nibble,
+  packedLow,
+  started,
+} from "./linear_codes";
 import {
   addBlock,
   addMinima,
@@ -44,10 +54,11 @@ export function gemv<C, S>(
     let b0 = zero, b1 = zero, b2 = zero, b3 = zero;
     let m0 = zero, m1 = zero, m2 = zero, m3 = zero;
     let left = 8;
-    let record = x + <usize> K;
-    for (let xp = x; xp < x + <usize> K; xp += 32) {
-      const start = initial<C, S>(record, offset), all = total<S>(record);
-      let d0 = start, d1 = start, d2 = start, d3 = start;
+    let record = x + <usize>K;
+    for (let xp = x; xp < x + <usize>K; xp += 32) {
+      let i0 = initial<C, S>(record, offset), i1 = i0, i2 = i0, i3 = i0;
+      const zeros = started<C>(i0), all = total<S>(record);
+      let d0 = zeros, d1 = zeros, d2 = zeros, d3 = zeros;
       const e0 = packedLow<C>(wp, m), e1 = packedLow<C>(wp + 16, m);
       const e2 = packedLow<C>(wp + 32, m), e3 = packedLow<C>(wp + 48, m);
       let low = v128.load32_splat(xp), high = v128.load32_splat(xp, 16);
@@ -61,6 +72,11 @@ export function gemv<C, S>(
       d1 = dotBoth<C>(wp + 16, 1, low, high, d1, e1, m, u);
       d2 = dotBoth<C>(wp + 32, 1, low, high, d2, e2, m, u);
       d3 = dotBoth<C>(wp + 48, 1, low, high, d3, e3, m, u);
+      if (isPaired<C>() && bits<C>() == 5) {
+        i0 = finished<C>(i0, d0), i1 = finished<C>(i1, d1);
+        i2 = finished<C>(i2, d2), i3 = finished<C>(i3, d3);
+        d0 = zeros, d1 = zeros, d2 = zeros, d3 = zeros;
+      }
       low = v128.load32_splat(xp, 8);
       high = v128.load32_splat(xp, 24);
       d0 = dotBoth<C>(wp, 2, low, high, d0, e0, m, u);
@@ -73,6 +89,8 @@ export function gemv<C, S>(
       d1 = dotBoth<C>(wp + 16, 3, low, high, d1, e1, m, u);
       d2 = dotBoth<C>(wp + 32, 3, low, high, d2, e2, m, u);
       d3 = dotBoth<C>(wp + 48, 3, low, high, d3, e3, m, u);
+      d0 = finished<C>(i0, d0), d1 = finished<C>(i1, d1);
+      d2 = finished<C>(i2, d2), d3 = finished<C>(i3, d3);
       const scales = wp + codes;
       let s = blockScale<S>(scales, 0, h), o = blockOffset<S>(scales, 0, h);
       if (isSuper<S>()) b0 = addBlock<S>(b0, d0, s, o, record, all);

@@ -153,8 +153,8 @@ export function gemvPlain<C, S>(
     let b0 = zero, b1 = zero, b2 = zero, b3 = zero;
     let m0 = zero, m1 = zero, m2 = zero, m3 = zero;
     let left = 8;
-    let record = x + <usize> K;
-    for (let xp = x; xp < x + <usize> K; xp += 32) {
+    let record = x + <usize>K;
+    for (let xp = x; xp < x + <usize>K; xp += 32) {
       if (isSuper<S>()) {
         b0 = addQuad<C, S>(b0, xp, record, wp, 0, offset, m, u, h);
         b1 = addQuad<C, S>(b1, xp, record, wp, 1, offset, m, u, h);
@@ -212,7 +212,7 @@ export function gemmPlain<C, S>(
   const group = w + <usize>g * groupBytes<S>(codeBytes<C>(), K);
   for (let quad: usize = 0; quad < 4; quad++) {
     const at = (<usize>g << 6) + 16 * quad, from = bias ? bias + at : 0;
-    for (let r: usize = 0; r < <usize> M; r += 4) {
+    for (let r: usize = 0; r < <usize>M; r += 4) {
       const rows = x + r * xStride, out = y + r * yStride + at;
       tilePlain<C, S>(group, quad, rows, xStride, out, yStride, K, add, from, offset);
     }
@@ -233,13 +233,13 @@ function tilePlain<C, S>(
   offset: i32,
 ): void {
   const m = nibble(), u = beyond<C>(), h = halfMask();
-  const codes = codeBytes<C>(), step = codes + scaleBytes<S>(), end = x0 + <usize> K;
+  const codes = codeBytes<C>(), step = codes + scaleBytes<S>(), end = x0 + <usize>K;
   const zero = f32x4.splat(0);
   let a0 = zero, a1 = zero, a2 = zero, a3 = zero;
   let b0 = zero, b1 = zero, b2 = zero, b3 = zero;
   let m0 = zero, m1 = zero, m2 = zero, m3 = zero;
   let x1 = x0 + xStride, x2 = x1 + xStride, x3 = x2 + xStride;
-  let r0 = x0 + <usize> K, r1 = r0 + xStride, r2 = r1 + xStride, r3 = r2 + xStride;
+  let r0 = x0 + <usize>K, r1 = r0 + xStride, r2 = r1 + xStride, r3 = r2 + xStride;
   let left = 8;
   let block = group;
   while (x0 < end) {

@@ -62,7 +62,10 @@ export function groupBytes<S>(codeBytes: usize, K: i32): usize {
   return <usize>(K >> 5) * (codeBytes + scaleBytes<S>()) + <usize>(K >> 8) * superBytes<S>();
 }
 
-/** What the integer sums of a block start from: what offset codes have too much. */
+/**
+ * What the integer sums of a block start from, so that they end as if codes had no offset: codes of
+ * fixed offset, and 8-bit codes that are read as signed.
+ */
 @inline
 export function initial<C, S>(record: usize, offset: i32): v128 {
   if (idof<S>() == idof<Half>() || (idof<S>() == idof<Float>() && bits<C>() == 8)) {
@@ -87,7 +90,9 @@ export function total<S>(record: usize): v128 {
   return i32x4.splat(load<i32>(record, 8) + load<i32>(record, 12));
 }
 
-/** Scales of quad q of a block, which are at `w`: f32, those of f16 times 2^-112. */
+/**
+ * Scales of quad q of a block, which are at `w`: f32, those of f16 times 2^-112. `h` is halfMask().
+ */
 @inline
 export function blockScale<S>(w: usize, q: usize, h: v128): v128 {
   if (idof<S>() == idof<Half>()) return scaledHalves(w, 8 * q, h);
@@ -96,7 +101,10 @@ export function blockScale<S>(w: usize, q: usize, h: v128): v128 {
   return f32x4.convert_i32x4_s(bytesUnsigned(w, 4 * q));
 }
 
-/** What else quad q has: minima as f32, or zero points as i32; nothing where the codes' offset is fixed. */
+/**
+ * What else quad q has: minima as f32, or zero points as i32; nothing of use where the codes'
+ * offset is fixed.
+ */
 @inline
 export function blockOffset<S>(w: usize, q: usize, h: v128): v128 {
   if (idof<S>() == idof<HalfMin>()) return scaledHalves(w, 16 * q + 8, h);
@@ -106,8 +114,8 @@ export function blockOffset<S>(w: usize, q: usize, h: v128): v128 {
 }
 
 /**
- * Adds to `acc`, which is a super-block's where there is one, a block's sum of products: with the block's scale,
- * the activations' and the minimum or zero point. `all` is from total().
+ * Adds to `acc`, which is a super-block's where there is one, a block's `sum` of products with the
+ * block's scale and the activations', and its minimum or zero point. `all` is from total().
  */
 @inline
 export function addBlock<S>(

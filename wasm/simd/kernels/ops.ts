@@ -1,7 +1,7 @@
 // The operations of a program, each split into items that any thread may take.
 import {
   BLOCK, GROUP, OP_ATTEND, OP_CACHE, OP_EMBED, OP_GATE_UP, OP_LINEAR, OP_MERGE, OP_NORM, OP_QUANTISE,
-  PAGE, PARTIALS, READING, ROTATION_STRIDE, ROTATIONS, ROW_BYTES, ROWS, SCRATCH, SCRATCH_BYTES,
+  PAGE, PARTIALS, READING, ROTATION_STRIDE, ROTATIONS, ROW_BYTES, ROWS, SCRATCH, SCRATCH_STRIDE,
 } from "../abi";
 import { attendPage, finishHeads, mergePage } from "./attention";
 import { storeKey, storeValue } from "./cache";
@@ -178,19 +178,24 @@ function clear(state: usize, heads: i32, D: i32): void {
 
 function attendItems(op: usize, from: i32, to: i32, rows: i32, threads: i32, thread: i32): void {
   const kvHeads = word(op, 4), D = word(op, 5), q = word(op, 3) / kvHeads, size = <usize>q * partialBytes(D);
-  const scratch = <usize>load<u32>(SCRATCH) + <usize>thread * SCRATCH_BYTES, scores = scratch + 2 * size;
+  const scratch = <usize>load<u32>(SCRATCH) + <usize>thread * <usize>load<u32>(SCRATCH_STRIDE);
+  const partial = scratch + <usize>kvHeads * size, scores = partial + size;
   if (isSplit(rows, threads)) {
     for (let i = from; i < to; i++) attendOne(op, 0, i % kvHeads, i / kvHeads, scores, <usize>load<u32>(PARTIALS) + <usize>i * size);
     return;
   }
-  for (let i = from; i < to; i++) {
-    const r = i / kvHeads, h = i % kvHeads, n = pages(op, r);
-    clear(scratch, q, D);
+  // The kv heads of a row together, page by page: their chunks lie side by side there.
+  for (let i = from; i < to;) {
+    const r = i / kvHeads, first = i % kvHeads, count = min(kvHeads - first, to - i), n = pages(op, r);
+    clear(scratch, count * q, D);
     for (let p = 0; p < n; p++) {
-      attendOne(op, r, h, p, scores, scratch + size);
-      mergePage(scratch, scratch + size, q, D);
+      for (let h = 0; h < count; h++) {
+        attendOne(op, r, first + h, p, scores, partial);
+        mergePage(scratch + <usize>h * size, partial, q, D);
+      }
     }
-    finishHeads(scratch, q, D, address(op, 10) + <usize>r * address(op, 11) + <usize>h * <usize>q * (<usize>D << 2));
+    finishHeads(scratch, count * q, D, address(op, 10) + <usize>r * address(op, 11) + <usize>first * <usize>q * (<usize>D << 2));
+    i += count;
   }
 }
 
@@ -198,7 +203,7 @@ function mergeItems(op: usize, from: i32, to: i32, rows: i32, threads: i32, thre
   const kvHeads = word(op, 4), D = word(op, 5), heads = word(op, 3), q = heads / kvHeads;
   const size = <usize>q * partialBytes(D), stride = address(op, 11), out = address(op, 10);
   if (isSplit(rows, threads)) {
-    const scratch = <usize>load<u32>(SCRATCH) + <usize>thread * SCRATCH_BYTES, n = pages(op, 0);
+    const scratch = <usize>load<u32>(SCRATCH) + <usize>thread * <usize>load<u32>(SCRATCH_STRIDE), n = pages(op, 0);
     for (let h = 0; h < kvHeads; h++) {
       clear(scratch, q, D);
       for (let p = 0; p < n; p++) mergePage(scratch, <usize>load<u32>(PARTIALS) + <usize>(p * kvHeads + h) * size, q, D);

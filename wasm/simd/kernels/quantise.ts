@@ -68,7 +68,7 @@ function sumCodes(v: v128): i32 {
 
 /** Quantises a row of K f32, K a multiple of 32, into K codes and K / 32 records behind them. */
 export function quantiseRow(x: usize, out: usize, K: i32): void {
-  let record = out + <usize> K;
+  let record = out + <usize>K;
   for (const end = record; out < end; out += BLOCK) {
     quantiseBlock(
       at(x, 0),
