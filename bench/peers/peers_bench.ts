@@ -3,7 +3,8 @@
  * mdi against its peers, each in a process of its own on the same weights: time of a token at 32 and at
  * 500 cached tokens, and of a prompt of 256.
  *
- *     deno run -A bench/peers/peers_bench.ts --model FILE.gguf [--onnx DIR] [--peers mdi,llama.cpp,…]
+ *     deno run -A bench/peers/peers_bench.ts --model FILE.gguf [--onnx DIR] [--genai DIR]
+ *         [--peers mdi,llama.cpp,…]
  *         [--only decode32,decode500,prefill256] [--rounds 5] [--tokens 32] [--threads 1]
  *         [--backend simd] [--name peers] [--verbose]
  *
@@ -21,8 +22,8 @@ import { RunnerProcess } from "./runner_process.ts";
 interface PeerSpec {
   /** Options of `deno run` and the script. */
   args: string[];
-  /** What it loads: the GGUF file or the directory of exports. */
-  loads: "gguf" | "onnx";
+  /** Which of the options names what it loads. */
+  loads: "model" | "onnx" | "genai";
   variant?: string;
 }
 
@@ -56,6 +57,7 @@ const { values: options } = parseArgs({
   options: {
     model: { type: "string" },
     onnx: { type: "string" },
+    genai: { type: "string" },
     peers: { type: "string" },
     only: { type: "string", default: Object.keys(FIGURES).join(",") },
     rounds: { type: "string", default: "5" },
@@ -77,18 +79,20 @@ const TRANSFORMERS = [
 ];
 
 const PEERS: Record<string, PeerSpec> = {
-  mdi: { args: ["mdi_runner.ts"], loads: "gguf", variant: options.backend },
-  "llama.cpp": { args: ["llama_cpp_runner.ts"], loads: "gguf" },
-  "wllama-2": { args: ["browser_runner.ts", "wllama_2"], loads: "gguf" },
-  "wllama-3": { args: ["browser_runner.ts", "wllama_3"], loads: "gguf" },
-  ...Object.fromEntries(["q4", "q8", "fp32"].flatMap((variant): [string, PeerSpec][] => [
-    [`transformers-${variant}`, { args: TRANSFORMERS, loads: "onnx", variant }],
-    [`transformers-${variant}-chromium`, {
-      args: ["browser_runner.ts", "transformers"],
-      loads: "onnx",
-      variant,
-    }],
-  ])),
+  mdi: { args: ["mdi_runner.ts"], loads: "model", variant: options.backend },
+  "llama.cpp": { args: ["llama_cpp_runner.ts"], loads: "model" },
+  "wllama-2": { args: ["browser_runner.ts", "wllama_2"], loads: "model" },
+  "wllama-3": { args: ["browser_runner.ts", "wllama_3"], loads: "model" },
+  ...Object.fromEntries(
+    ["q4", "q8", "fp32", "genai"].flatMap((variant): [string, PeerSpec][] => {
+      const loads = variant === "genai" ? "genai" : "onnx";
+      const page = ["browser_runner.ts", "transformers"];
+      return [
+        [`transformers-${variant}`, { args: TRANSFORMERS, loads, variant }],
+        [`transformers-${variant}-chromium`, { args: page, loads, variant }],
+      ];
+    }),
+  ),
 };
 
 if (!options.model) throw new TypeError("Give a model with --model FILE.gguf");
@@ -116,8 +120,8 @@ async function startAll(): Promise<Map<string, RunnerProcess>> {
   for (const name of names) {
     const { args, loads, variant } = PEERS[name]!;
     try {
-      const model = loads === "gguf" ? options.model : options.onnx;
-      if (!model) throw new Error("no exports: give their directory with --onnx");
+      const model = options[loads];
+      if (!model) throw new Error(`no export: give its directory with --${loads}`);
       const load = { model: resolve(model), threads, context: CONTEXT, variant };
       const peer = owned.use(await RunnerProcess.start(args, load, options.verbose));
       descriptions[name] = peer.description;

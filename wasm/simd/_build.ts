@@ -1,6 +1,6 @@
 /**
- * Builds the kernels: `deno run -A wasm/simd/_build.ts` writes `kernels_relaxed.wasm` and `kernels_plain.wasm`,
- * with `--check` it compares them with a build of their sources instead.
+ * Builds the kernels: `deno task build:kernels` writes `kernels_relaxed.wasm` and `kernels_plain.wasm`, with
+ * `--check` it compares them with a build of their sources instead.
  */
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -89,7 +89,7 @@ if (import.meta.main) {
     const stale = await staleBuilds();
     if (stale.length > 0) {
       throw new Error(
-        `${stale.join(", ")} are not what their sources make; run this without --check`,
+        `${stale.join(", ")} are not what their sources make; run deno task build:kernels`,
       );
     }
   } else {

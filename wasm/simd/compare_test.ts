@@ -52,11 +52,25 @@ Deno.test("makeProbe() asks the same of a kind of block each time, within its sh
   for (const block of [layer(F32), head(F32), embed(F32)]) {
     const probe = makeProbe(block, SIZES);
     assertEquals(probe, makeProbe(block, SIZES));
+    assert(probe.batches.length > 0);
     for (const { segments, hidden, ids } of probe.batches) {
       const rows = segments.reduce((sum, each) => sum + each.rows, 0);
       assertEquals(ids?.length ?? hidden!.length / SIZES.dModel, rows);
       assert(ids?.every((id) => id >= 0 && id < SIZES.vocab) ?? true);
     }
+  }
+});
+
+Deno.test("makeProbe() asks a layer for no more positions than its rotation has", () => {
+  const of = (positions: number) => {
+    const it = layer(F32);
+    return makeProbe({ ...it, rope: { ...it.rope, positions } as DecoderLayer["rope"] }, SIZES);
+  };
+  for (
+    const [positions, rows] of [[1, [1]], [2, [1, 1]], [8, [4, 4]], [11, [6, 5]], [99, [7, 5]]]
+  ) {
+    const { batches } = of(positions as number);
+    assertEquals(batches.map(({ segments }) => segments[0]!.rows), rows);
   }
 });
 

@@ -22,14 +22,20 @@ export async function loadTransformers({ directory, name, wasm, variant, threads
     mjs: `${wasm}/ort-wasm-simd-threaded.mjs`,
     wasm: `${wasm}/ort-wasm-simd-threaded.wasm`,
   };
-  const model = await AutoModelForCausalLM.from_pretrained(name, {
-    dtype: variant,
-    device: "wasm",
-  });
+  const files = variant === "genai" ? await genaiFiles(`${directory}${name}`) : { dtype: variant };
+  const model = await AutoModelForCausalLM.from_pretrained(name, { ...files, device: "wasm" });
   return {
     description: `transformers.js ${env.version}, ${variant}, ${threads} thread(s)`,
     ...measured(new Cached(model)),
   };
+}
+
+/** onnxruntime-genai's builder leaves one model beside its config, and its weights in a second file. */
+async function genaiFiles(address) {
+  const path = "model.onnx.data";
+  const response = await fetch(`${address}/${path}`);
+  const data = new Uint8Array(await response.arrayBuffer());
+  return { dtype: "fp32", subfolder: "", session_options: { externalData: [{ path, data }] } };
 }
 
 /** A model with its cache. The cache of every length that was truncated to is kept. */

@@ -24,8 +24,8 @@ export function dot(x: v128, w: v128, sum: v128): v128 {
 }
 
 /**
- * Adds two products of bytes to each 16-bit lane of `sum`: one instruction and an addition where a CPU
- * has no dot product. Exact while `w` is below 128 and the sums fit.
+ * Adds two products of bytes to each 16-bit lane of `sum`: two instructions on CPUs where dot() is
+ * five. Exact while `w` is below 128 and the sums fit.
  */
 @inline
 export function dotPairs(x: v128, w: v128, sum: v128): v128 {

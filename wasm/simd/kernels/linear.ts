@@ -21,6 +21,7 @@ import {
 } from "../abi";
 import { dot } from "./lanes";
 import {
+  bits,
   Bits4,
   Bits4Pairs,
   Bits5,
@@ -63,18 +64,18 @@ export function flip8(kind: i32, w: usize, groups: i32, K: i32): void {
 /**
  * Outputs of groups g0 to g1 (16 each) of a packed matrix of K columns for M rows, plus the bias (0
  * for none), in place of what is at y or added to it. x: quantised rows, or f32 rows for weights of
- * floating point; y: the first row's first output; strides in bytes. Both need room for M rounded
- * up to 4 rows. The bits of a row depend on nothing but that row. `reading` is what probe()
- * returned, and 8-bit codes are as flip8() says.
+ * floating point; y: the first row's first output; xs, ys: bytes from row to row. Both need room
+ * for M rounded up to 4 rows. The bits of a row depend on nothing but that row, while activations
+ * are below 10^13. `reading` is what probe() returned, and 8-bit codes are as flip8() says.
  */
 export function linear(
   kind: i32,
   reading: i32,
   w: usize,
   x: usize,
-  xStride: usize,
+  xs: usize,
   y: usize,
-  yStride: usize,
+  ys: usize,
   M: i32,
   K: i32,
   g0: i32,
@@ -87,203 +88,35 @@ export function linear(
   const saturates = reading == SATURATES;
   switch (kind) {
     case F32:
-      return float<Whole>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias);
+      return float<Whole>(w, x, xs, y, ys, M, K, g0, g1, add, bias);
     case F16:
-      return float<Binary16>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias);
+      return float<Binary16>(w, x, xs, y, ys, M, K, g0, g1, add, bias);
     case BF16:
-      return float<Brain16>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias);
+      return float<Brain16>(w, x, xs, y, ys, M, K, g0, g1, add, bias);
     case Q4_H:
-      return codes<Bits4, Bits4Pairs, Half>(
-        w,
-        x,
-        xStride,
-        y,
-        yStride,
-        M,
-        K,
-        g0,
-        g1,
-        add,
-        bias,
-        8,
-        saturates,
-      );
+      return codes<Bits4, Half>(w, x, xs, y, ys, M, K, g0, g1, add, bias, 8, saturates);
     case Q4_HM:
-      return codes<Bits4, Bits4Pairs, HalfMin>(
-        w,
-        x,
-        xStride,
-        y,
-        yStride,
-        M,
-        K,
-        g0,
-        g1,
-        add,
-        bias,
-        0,
-        saturates,
-      );
+      return codes<Bits4, HalfMin>(w, x, xs, y, ys, M, K, g0, g1, add, bias, 0, saturates);
     case Q4_FZ:
-      return codes<Bits4, Bits4Pairs, Float>(
-        w,
-        x,
-        xStride,
-        y,
-        yStride,
-        M,
-        K,
-        g0,
-        g1,
-        add,
-        bias,
-        0,
-        saturates,
-      );
+      return codes<Bits4, Float>(w, x, xs, y, ys, M, K, g0, g1, add, bias, 0, saturates);
     case Q4_F2:
-      return codes<Bits4, Bits4Pairs, FloatTwo>(
-        w,
-        x,
-        xStride,
-        y,
-        yStride,
-        M,
-        K,
-        g0,
-        g1,
-        add,
-        bias,
-        0,
-        saturates,
-      );
+      return codes<Bits4, FloatTwo>(w, x, xs, y, ys, M, K, g0, g1, add, bias, 0, saturates);
     case Q4_K:
-      return codes<Bits4, Bits4Pairs, Super>(
-        w,
-        x,
-        xStride,
-        y,
-        yStride,
-        M,
-        K,
-        g0,
-        g1,
-        add,
-        bias,
-        0,
-        saturates,
-      );
+      return codes<Bits4, Super>(w, x, xs, y, ys, M, K, g0, g1, add, bias, 0, saturates);
     case Q5_H:
-      return codes<Bits5, Bits5Pairs, Half>(
-        w,
-        x,
-        xStride,
-        y,
-        yStride,
-        M,
-        K,
-        g0,
-        g1,
-        add,
-        bias,
-        16,
-        saturates,
-      );
+      return codes<Bits5, Half>(w, x, xs, y, ys, M, K, g0, g1, add, bias, 16, saturates);
     case Q5_HM:
-      return codes<Bits5, Bits5Pairs, HalfMin>(
-        w,
-        x,
-        xStride,
-        y,
-        yStride,
-        M,
-        K,
-        g0,
-        g1,
-        add,
-        bias,
-        0,
-        saturates,
-      );
+      return codes<Bits5, HalfMin>(w, x, xs, y, ys, M, K, g0, g1, add, bias, 0, saturates);
     case Q5_K:
-      return codes<Bits5, Bits5Pairs, Super>(
-        w,
-        x,
-        xStride,
-        y,
-        yStride,
-        M,
-        K,
-        g0,
-        g1,
-        add,
-        bias,
-        0,
-        saturates,
-      );
+      return codes<Bits5, Super>(w, x, xs, y, ys, M, K, g0, g1, add, bias, 0, saturates);
     case Q6_K:
-      return codes<Bits6, Bits6Pairs, SuperTwo>(
-        w,
-        x,
-        xStride,
-        y,
-        yStride,
-        M,
-        K,
-        g0,
-        g1,
-        add,
-        bias,
-        32,
-        saturates,
-      );
+      return codes<Bits6, SuperTwo>(w, x, xs, y, ys, M, K, g0, g1, add, bias, 32, saturates);
     case Q8_H:
-      return codes<Bits8, Bits8Wide, Half>(
-        w,
-        x,
-        xStride,
-        y,
-        yStride,
-        M,
-        K,
-        g0,
-        g1,
-        add,
-        bias,
-        symmetric,
-        saturates,
-      );
+      return codes<Bits8, Half>(w, x, xs, y, ys, M, K, g0, g1, add, bias, symmetric, saturates);
     case Q8_FZ:
-      return codes<Bits8, Bits8Wide, Float>(
-        w,
-        x,
-        xStride,
-        y,
-        yStride,
-        M,
-        K,
-        g0,
-        g1,
-        add,
-        bias,
-        offset,
-        saturates,
-      );
+      return codes<Bits8, Float>(w, x, xs, y, ys, M, K, g0, g1, add, bias, offset, saturates);
     case Q8_F2:
-      return codes<Bits8, Bits8Wide, FloatTwo>(
-        w,
-        x,
-        xStride,
-        y,
-        yStride,
-        M,
-        K,
-        g0,
-        g1,
-        add,
-        bias,
-        offset,
-        saturates,
-      );
+      return codes<Bits8, FloatTwo>(w, x, xs, y, ys, M, K, g0, g1, add, bias, offset, saturates);
     default:
       unreachable();
   }
@@ -298,13 +131,13 @@ function tiledRows(M: i32): i32 {
   return (M + 1) & ~3;
 }
 
-/** blocks() of C, or of its form P for hosts whose dot product saturates. */
-function codes<C, P, S>(
+/** blocks(), where the dot product saturates with codes that it is exact for. */
+function codes<C, S>(
   w: usize,
   x: usize,
-  xStride: usize,
+  xs: usize,
   y: usize,
-  yStride: usize,
+  ys: usize,
   M: i32,
   K: i32,
   g0: i32,
@@ -315,18 +148,26 @@ function codes<C, P, S>(
   saturates: bool,
 ): void {
   if (ASC_FEATURE_RELAXED_SIMD) {
-    if (saturates) return blocks<P, S>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, offset);
+    if (saturates) {
+      if (bits<C>() == 4) blocks<Bits4Pairs, S>(w, x, xs, y, ys, M, K, g0, g1, add, bias, offset);
+      else if (bits<C>() == 5) {
+        blocks<Bits5Pairs, S>(w, x, xs, y, ys, M, K, g0, g1, add, bias, offset);
+      } else if (bits<C>() == 6) {
+        blocks<Bits6Pairs, S>(w, x, xs, y, ys, M, K, g0, g1, add, bias, offset);
+      } else blocks<Bits8Wide, S>(w, x, xs, y, ys, M, K, g0, g1, add, bias, offset);
+      return;
+    }
   }
-  blocks<C, S>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, offset);
+  blocks<C, S>(w, x, xs, y, ys, M, K, g0, g1, add, bias, offset);
 }
 
 /** Group by group, so that a row left over finds the group's weights in the cache. */
 function blocks<C, S>(
   w: usize,
   x: usize,
-  xStride: usize,
+  xs: usize,
   y: usize,
-  yStride: usize,
+  ys: usize,
   M: i32,
   K: i32,
   g0: i32,
@@ -336,23 +177,23 @@ function blocks<C, S>(
   offset: i32,
 ): void {
   if (!ASC_FEATURE_RELAXED_SIMD || idof<C>() == idof<Bits8Wide>()) {
-    return plainBlocks<C, S>(w, x, xStride, y, yStride, M, K, g0, g1, add, bias, offset);
+    return plainBlocks<C, S>(w, x, xs, y, ys, M, K, g0, g1, add, bias, offset);
   }
   const tiled = tiledRows(M);
   if (isHalved<S>()) {
     if (M == 1) return gemvHalves<C, S>(w, x, y, K, g0, g1, add, bias, offset);
     for (let g = g0; g < g1; g++) {
-      gemmHalves<C, S>(w, x, xStride, y, yStride, tiled, K, g, add, bias, offset);
+      gemmHalves<C, S>(w, x, xs, y, ys, tiled, K, g, add, bias, offset);
       for (let r: usize = tiled; r < <usize>M; r++) {
-        gemvHalves<C, S>(w, x + r * xStride, y + r * yStride, K, g, g + 1, add, bias, offset);
+        gemvHalves<C, S>(w, x + r * xs, y + r * ys, K, g, g + 1, add, bias, offset);
       }
     }
   } else {
     if (M == 1) return gemv<C, S>(w, x, y, K, g0, g1, add, bias, offset);
     for (let g = g0; g < g1; g++) {
-      gemm<C, S>(w, x, xStride, y, yStride, tiled, K, g, add, bias, offset);
+      gemm<C, S>(w, x, xs, y, ys, tiled, K, g, add, bias, offset);
       for (let r: usize = tiled; r < <usize>M; r++) {
-        gemv<C, S>(w, x + r * xStride, y + r * yStride, K, g, g + 1, add, bias, offset);
+        gemv<C, S>(w, x + r * xs, y + r * ys, K, g, g + 1, add, bias, offset);
       }
     }
   }
@@ -362,9 +203,9 @@ function blocks<C, S>(
 function plainBlocks<C, S>(
   w: usize,
   x: usize,
-  xStride: usize,
+  xs: usize,
   y: usize,
-  yStride: usize,
+  ys: usize,
   M: i32,
   K: i32,
   g0: i32,
@@ -376,9 +217,9 @@ function plainBlocks<C, S>(
   if (M == 1) return gemvPlain<C, S>(w, x, y, K, g0, g1, add, bias, offset);
   const tiled = tiledRows(M);
   for (let g = g0; g < g1; g++) {
-    gemmPlain<C, S>(w, x, xStride, y, yStride, tiled, K, g, add, bias, offset);
+    gemmPlain<C, S>(w, x, xs, y, ys, tiled, K, g, add, bias, offset);
     for (let r: usize = tiled; r < <usize>M; r++) {
-      gemvPlain<C, S>(w, x + r * xStride, y + r * yStride, K, g, g + 1, add, bias, offset);
+      gemvPlain<C, S>(w, x + r * xs, y + r * ys, K, g, g + 1, add, bias, offset);
     }
   }
 }
@@ -387,9 +228,9 @@ function plainBlocks<C, S>(
 function float<F>(
   w: usize,
   x: usize,
-  xStride: usize,
+  xs: usize,
   y: usize,
-  yStride: usize,
+  ys: usize,
   M: i32,
   K: i32,
   g0: i32,
@@ -400,9 +241,9 @@ function float<F>(
   if (M == 1) return gemvFloat<F>(w, x, y, K, g0, g1, add, bias);
   const tiled = tiledRows(M);
   for (let g = g0; g < g1; g++) {
-    gemmFloat<F>(w, x, xStride, y, yStride, tiled, K, g, add, bias);
+    gemmFloat<F>(w, x, xs, y, ys, tiled, K, g, add, bias);
     for (let r: usize = tiled; r < <usize>M; r++) {
-      gemvFloat<F>(w, x + r * xStride, y + r * yStride, K, g, g + 1, add, bias);
+      gemvFloat<F>(w, x + r * xs, y + r * ys, K, g, g + 1, add, bias);
     }
   }
 }

@@ -10,15 +10,15 @@ export class Bits5 {}
 export class Bits6 {}
 /** 8-bit codes, read as the host's dot product reads them. */
 export class Bits8 {}
-/** 8-bit codes as unsigned, multiplied in 16 bits: for hosts whose dot product saturates. */
-export class Bits8Wide {}
 
-// Codes whose products are summed in 16 bits first: for those hosts too.
-/** 4-bit codes, 8 vectors to a sum: 15 · 127 · 2 · 8 fits. */
+// For hosts whose dot product saturates, which have no instruction for it either.
+/** 8-bit codes as unsigned, multiplied in 16 bits. */
+export class Bits8Wide {}
+/** 4-bit codes whose products are summed in 16 bits first: 15 · 127 · 2 of 8 vectors fit. */
 export class Bits4Pairs {}
-/** 5-bit codes, 4 vectors to a sum. */
+/** 5-bit codes, of 4 vectors. */
 export class Bits5Pairs {}
-/** 6-bit codes, 2 vectors to a sum. */
+/** 6-bit codes, of 2 vectors. */
 export class Bits6Pairs {}
 
 /** Bits of a code. */
@@ -126,11 +126,15 @@ export function highCodes<C>(
   return v128.or(high, upper(packed, bits<C>() == 5 ? 2 * j + 1 : 2 * j, u));
 }
 
-/** Adds to `sum` the products of both vectors j of the four rows at `w` with their activations. */
+/**
+ * Adds to `sum` the products of both vectors j of the four rows at `w` with their activations;
+ * `stored` is `at(w, 64 · j)`.
+ */
 @inline
 export function dotBoth<C>(
   w: usize,
   j: i32,
+  stored: v128,
   low: v128,
   high: v128,
   sum: v128,
@@ -138,7 +142,6 @@ export function dotBoth<C>(
   m: v128,
   u: v128,
 ): v128 {
-  const stored = at(w, 64 * j);
   sum = addProducts<C>(low, lowCodes<C>(j, stored, packed, m, u), sum);
   return addProducts<C>(high, highCodes<C>(w, j, stored, packed, m, u), sum);
 }

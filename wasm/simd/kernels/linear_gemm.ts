@@ -111,9 +111,8 @@ function tile<C, S>(
     let d20 = started<C>(i20), d21 = d20;
     let d30 = started<C>(i30), d31 = d30;
     let t: v128;
-    let v: v128;
+    let v = at(wp, 0);
     const p0 = packedLow<C>(wp, m), p1 = packedLow<C>(wp + 16, m);
-    v = at(wp, 0);
     const l00 = lowCodes<C>(0, v, p0, m, u), h00 = highCodes<C>(wp, 0, v, p0, m, u);
     v = at(wp, 16);
     const l10 = lowCodes<C>(0, v, p1, m, u), h10 = highCodes<C>(wp + 16, 0, v, p1, m, u);

@@ -96,6 +96,7 @@ function tile<C, S>(
   let block = group;
   while (x0 < end) {
     const wp = block + 16 * quad, scales = block + codes;
+    const v0 = at(wp, 0);
     let p0 = packedLow<C>(wp, m), p1 = packedLow<C>(wp + 16, m);
     let t: v128;
     let i00 = initialHalf<C, S>(r0, 0, offset), i01 = i00;
@@ -106,7 +107,7 @@ function tile<C, S>(
     let d20 = started<C>(i20), d21 = d20;
     let i30 = initialHalf<C, S>(r3, 0, offset), i31 = i30;
     let d30 = started<C>(i30), d31 = d30;
-    let c = lowCodes<C>(0, at(wp, 0), p0, m, u), v = lowCodes<C>(0, at(wp + 16, 0), p1, m, u);
+    let c = lowCodes<C>(0, v0, p0, m, u), v = lowCodes<C>(0, at(wp + 16, 0), p1, m, u);
     t = v128.load32_splat(x0);
     d00 = addProducts<C>(t, c, d00), d01 = addProducts<C>(t, v, d01);
     t = v128.load32_splat(x1);

@@ -59,10 +59,11 @@ export function gemvHalves<C, S>(
       let low: v128, high: v128, v: v128;
       let i0 = t0, i1 = t0, j0 = t1, j1 = t1;
       let c0 = started<C>(t0), c1 = c0, d0 = started<C>(t1), d1 = d0;
+      // In the order of addresses: a CPU that fetches ahead loses the thread otherwise.
+      v = at(wp, 0);
       const l0 = packedLow<C>(wp, m), l1 = packedLow<C>(wp + 16, m);
       const p0 = packedHigh<C>(wp, m), p1 = packedHigh<C>(wp + 16, m);
       low = v128.load32_splat(xp), high = v128.load32_splat(xp, 16);
-      v = at(wp, 0);
       c0 = addProducts<C>(low, lowCodes<C>(0, v, l0, m, u), c0);
       d0 = addProducts<C>(high, highCodes<C>(wp, 0, v, p0, m, u), d0);
       v = at(wp + 16, 0);
