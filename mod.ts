@@ -18,6 +18,7 @@ export { openRing, type RingOptions } from "./rpc/open_ring.ts";
 export type { Chat } from "./rpc/chat.ts";
 export type { GenerateOptions, Prompt, Ring } from "./rpc/ring.ts";
 export type { NodeSummary, Summary } from "./rpc/summary.ts";
+export type { KvType } from "./wasm/stage.ts";
 export { type MdiNode, serveNode, type ServeNodeOptions } from "./rpc/serve_node.ts";
 export type { NodeOptions, RingEvent } from "./rpc/ring_options.ts";
 export { inspectModel, type ModelOptions, type PulledModel, pullModel } from "./engine/models.ts";

@@ -37,21 +37,15 @@ export interface Kernels {
   ): number;
 }
 
-/**
- * Compiles the build that this host can run, or the one that is asked for.
- * @throws {MdiError} model_unsupported where WebAssembly has no SIMD here.
- */
-export async function compileKernels(build?: KernelBuild): Promise<CompiledKernels> {
+/** Compiles the build that this host can run, or the one that is asked for; undefined where there is none. */
+export async function compileKernels(build?: KernelBuild): Promise<CompiledKernels | undefined> {
   for (const each of build ? [build] : ["relaxed", "plain"] as const) {
     const bytes = await readModule(each);
     if (!WebAssembly.validate(bytes)) continue;
     const version = createHash("sha256").update(bytes).digest("hex");
     return { module: await WebAssembly.compile(bytes), version };
   }
-  throw new MdiError(
-    "model_unsupported",
-    "Cannot run mdi's kernels: this host has no WebAssembly SIMD; use --backend ort",
-  );
+  return undefined;
 }
 
 /** Makes an instance for one thread. */

@@ -15,7 +15,7 @@ interface Setup {
 }
 
 async function setUp(threads: number, opcodes: readonly number[]): Promise<Setup> {
-  const { module } = await compileKernels();
+  const { module } = (await compileKernels())!;
   const memory = new KernelMemory();
   const kernels = instantiateKernels(module, memory.memory);
   const row = memory.take(64 * 4);

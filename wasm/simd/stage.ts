@@ -44,10 +44,12 @@ export async function loadSimdStage(
   using blocks = await OpenBlocks.open(spec.blocks);
   const recognised = recogniseStage(spec.range, (name) => blocks.header(name).model);
   if (recognised.kind === "unrecognised") return { unusable: recognised.reason };
+  const compiled = await compileKernels(options.build);
+  if (!compiled) return { unusable: "this host has no WebAssembly SIMD" };
+  const { module, version } = compiled;
   const wanted = blocksToPack(spec, blocks, recognised.blocks);
   checkMemory(spec, wanted);
   await using packed = await PackedFiles.open(spec.packed, blocks, wanted);
-  const { module, version } = await compileKernels(options.build);
   const notes: string[] = [];
   if (spec.packed !== null && !options.unjudged) {
     const load = (single: StageSpec) => loadUnjudged(single, options);

@@ -1,7 +1,7 @@
 // One activation row by groups of 16 weight rows, with the dot product of relaxed SIMD. Unrolled by
 // hand: four quads of rows side by side keep four chains of dot products and four sums in
 // registers.
-
+import { at } from "./lanes";
 import {
   beyond,
   bits,
@@ -13,7 +13,6 @@ import {
   packedLow,
   started,
 } from "./linear_codes";
-import { at } from "./lanes";
 import {
   addBlock,
   addMinima,
