@@ -96,7 +96,7 @@ export const CONTROL_END = 65536;
 
 /** Bytes of a row in the table at ROWS. */
 export const ROW_BYTES = 16;
-/** Bytes of a claim: i64 call and next item, i32 items done. */
+/** Bytes of a cache line: of an operation's items left, and of each thread's share of them. */
 export const CLAIM_BYTES = 64;
 /** Bytes of an operation: 32 words, the first its opcode. */
 export const OP_BYTES = 128;

@@ -20,7 +20,7 @@ async function setUp(threads: number, opcodes: readonly number[]): Promise<Setup
   const kernels = instantiateKernels(module, memory.memory);
   const row = memory.take(64 * 4);
   const ops = memory.take(opcodes.length * OP_BYTES);
-  const claims = memory.take(opcodes.length * CLAIM_BYTES);
+  const claims = memory.take(opcodes.length * CLAIM_BYTES * (threads + 1));
   opcodes.forEach((code, i) =>
     memory.words.set([code, row, 0, row, 32, 0, row, 0, 0, 0], (ops + i * OP_BYTES) / 4)
   );

@@ -22,6 +22,7 @@ import { CandidateSelector } from "./candidate_selector.ts";
 import type { KernelMemory } from "./memory.ts";
 import type { Kernels } from "./module.ts";
 import type { ThreadPool } from "./pool.ts";
+import { ThreadChooser } from "./thread_chooser.ts";
 import {
   type Buffers,
   type CacheShape,
@@ -54,6 +55,7 @@ interface Program {
   ops: number;
   count: number;
   claims: number;
+  chooser: ThreadChooser;
 }
 
 /** The head's program, where its hidden rows and logits are, and what looks through these. */
@@ -148,7 +150,12 @@ export class SimdStage implements Stage {
     const words = program.words();
     const ops = this.#memory.take(4 * words.length);
     this.#memory.words.set(words, ops / 4);
-    return { ops, count: program.count, claims: this.#memory.take(program.count * CLAIM_BYTES) };
+    return {
+      ops,
+      count: program.count,
+      claims: this.#memory.take(program.count * CLAIM_BYTES * (this.#threads + 1)),
+      chooser: new ThreadChooser(this.#threads),
+    };
   }
 
   open(sample: number, capacity: number): void {
@@ -272,11 +279,13 @@ export class SimdStage implements Stage {
     this.#computeMs += performance.now() - start;
   }
 
-  #run({ ops, count, claims }: Program, rows: number): void {
+  #run({ ops, count, claims, chooser }: Program, rows: number): void {
     if (this.#failure) throw this.#failure;
+    const threads = chooser.choose(rows);
+    const start = performance.now();
     try {
       this.#pool?.check();
-      if (this.#kernels.run(ops, count, claims, rows, this.#threads) === THREAD_LOST) {
+      if (this.#kernels.run(ops, count, claims, rows, threads) === THREAD_LOST) {
         throw new MdiError("internal", "A compute thread has stopped in the middle of its work");
       }
     } catch (cause) {
@@ -285,6 +294,7 @@ export class SimdStage implements Stage {
         : new MdiError("internal", `The kernels broke off: ${messageOf(cause)}`, { cause });
       throw this.#failure;
     }
+    chooser.record(rows, threads, performance.now() - start);
   }
 
   computeMs(): number {

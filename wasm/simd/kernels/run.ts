@@ -1,6 +1,6 @@
-// Runs a program over the threads of one shared memory. A thread claims items of the current operation until
-// none is left; whoever finishes the last one opens the next operation. A thread that comes late skips what
-// others did, so nobody waits for a thread that the system has put aside, unless it holds an item.
+// Runs a program over the threads of one shared memory. Each thread has a share of the items of an operation and,
+// when that is done, takes of the others'; whoever finishes the last item opens the next operation. A thread that
+// comes late skips what others did, so nobody waits for one that the system has put aside, unless it holds an item.
 import {
   BEATS, CALL, CLAIM_BYTES, DONE, JOB, JOB_SLEEPERS, OP_BYTES, PHASE, PHASE_SLEEPERS, PROFILE, THREAD_LOST,
 } from "../abi";
@@ -9,13 +9,23 @@ import { execute, isSmall, items } from "./ops";
 /** Milliseconds, for the profile. */
 @external("env", "now") declare function now(): f64;
 
-/** Looks at a shared word before a thread goes to sleep: a few microseconds. */
-const SPINS: i32 = 2000;
+/**
+ * Looks at a shared word before a thread goes to sleep: some 40 µs within a call, 100 µs between calls. A sleeping
+ * thread takes longer to wake than most waits last, and each late one makes the others late.
+ */
+const SPINS: i32 = 20000;
+const JOB_SPINS: i32 = 50000;
 /** Nanoseconds of one sleep, and how many without any progress mean that a thread is lost: 0.8 s. */
 const SLEEP: i64 = 100_000_000;
 const SLEEPS: i32 = 8;
 
 @inline function beatOf(thread: i32): usize { return <usize>BEATS + (<usize>thread << 6); }
+
+/** The claims of an operation: i32 items left, and a share for each thread, in cache lines of their own. */
+@inline
+function claimOf(claims: usize, k: i32, threads: i32): usize {
+  return claims + <usize>k * (<usize>CLAIM_BYTES * (<usize>threads + 1));
+}
 
 /** One thread alone: no claims, no waits. */
 function runAlone(ops: usize, count: i32, rows: i32): void {
@@ -31,9 +41,22 @@ function runAlone(ops: usize, count: i32, rows: i32): void {
   }
 }
 
+/** Where a thread's share of an operation is claimed. */
+@inline
+function shareOf(claim: usize, thread: i32): usize {
+  return claim + 64 + (<usize>thread << 6);
+}
+
+/** A share: the call in the upper half, then the next item and the end of the items that are left. */
+@inline
+function share(call: i32, next: i32, end: i32): i64 {
+  return (<i64>call << 32) | (<i64>next << 16) | <i64>end;
+}
+
 /**
- * Runs `count` operations over `rows` rows, as thread 0 of `threads`. `claims` has CLAIM_BYTES for each.
- * Returns DONE, or THREAD_LOST where another thread holds an item and has not moved for 0.8 s.
+ * Runs `count` operations over `rows` rows, as thread 0 of `threads`. `claims` has CLAIM_BYTES for each operation and
+ * as many for each of its threads. Returns DONE, or THREAD_LOST where another thread holds an item and has not
+ * moved for 0.8 s.
  */
 export function run(ops: usize, count: i32, claims: usize, rows: i32, threads: i32): i32 {
   if (threads == 1) {
@@ -42,9 +65,9 @@ export function run(ops: usize, count: i32, claims: usize, rows: i32, threads: i
   }
   const call = atomic.load<i32>(JOB) + 1, first = atomic.load<i32>(PHASE);
   for (let k = 0; k < count; k++) {
-    const claim = claims + <usize>k * CLAIM_BYTES;
-    atomic.store<i64>(claim, <i64>call << 32);
-    atomic.store<i32>(claim + 8, 0);
+    const claim = claimOf(claims, k, threads), n = items(ops + <usize>k * OP_BYTES, rows, threads);
+    atomic.store<i32>(claim, n);
+    for (let t = 0; t < threads; t++) atomic.store<i64>(shareOf(claim, t), share(call, n * t / threads, n * (t + 1) / threads));
   }
   atomic.store<i32>(CALL, <i32>ops);
   atomic.store<i32>(CALL + 4, count);
@@ -54,10 +77,7 @@ export function run(ops: usize, count: i32, claims: usize, rows: i32, threads: i
   atomic.store<i32>(CALL + 20, threads);
   atomic.store<i32>(JOB, call);
   if (atomic.load<i32>(JOB_SLEEPERS) > 0) atomic.notify(JOB, -1);
-  const result = participate(call, 0);
-  // Closes the claims: the rows that items() looks at may change now, and a late thread may still look.
-  for (let k = 0; k < count; k++) atomic.store<i64>(claims + <usize>k * CLAIM_BYTES, (<i64>call << 32) | 0x7fffffff);
-  return result;
+  return participate(call, 0);
 }
 
 /** The life of thread 1 and up: waits for calls and takes part in them; ends with a call of no operations. */
@@ -66,7 +86,7 @@ export function serve(thread: i32): void {
   for (;;) {
     let spins = 0;
     while (atomic.load<i32>(JOB) == seen) {
-      if (++spins < SPINS) continue;
+      if (++spins < JOB_SPINS) continue;
       atomic.add<i32>(JOB_SLEEPERS, 1);
       atomic.wait<i32>(JOB, seen, -1);
       atomic.sub<i32>(JOB_SLEEPERS, 1);
@@ -86,8 +106,8 @@ export function stop(): void {
 }
 
 /**
- * A call's parameters may already be those of the next one: then its claims are too, and a claim of another
- * call is never taken. They are written before JOB and read with sequential consistency for that.
+ * A call's parameters may already be those of the next one: then its shares are too, and nothing is taken of a share
+ * of another call. They are written before JOB and read with sequential consistency for that.
  */
 function participate(call: i32, thread: i32): i32 {
   const ops = <usize>atomic.load<u32>(CALL), count = atomic.load<i32>(CALL + 4);
@@ -100,27 +120,36 @@ function participate(call: i32, thread: i32): i32 {
       k = done;
       continue;
     }
-    const op = ops + <usize>k * OP_BYTES, claim = claims + <usize>k * CLAIM_BYTES, n = items(op, rows, threads);
-    let opened = false;
-    for (;;) {
-      const seen = atomic.load<i64>(claim);
-      if (<i32>(seen >> 32) != call) return DONE;
-      const next = <i32>seen;
-      if (next >= n) break;
-      // Guided self-scheduling: large pieces first, single items at the end.
-      const take = max((n - next) / (2 * threads), 1);
-      if (atomic.cmpxchg<i64>(claim, seen, seen + take) != seen) continue;
-      atomic.add<i32>(beatOf(thread), 1);
-      execute(op, next, next + take, rows, threads, thread);
-      if (atomic.add<i32>(claim + 8, take) + take == n) {
-        open(ops, k + 1, count, rows, threads, thread, first);
-        opened = true;
-        break;
-      }
+    const op = ops + <usize>k * OP_BYTES, claim = claimOf(claims, k, threads);
+    let finished = takeShare(op, claim, call, rows, threads, thread, thread);
+    for (let t = 1; t < threads && !finished; t++) {
+      finished = takeShare(op, claim, call, rows, threads, thread, (thread + t) % threads);
     }
-    if (!opened && !waitFor(first, k, threads)) return THREAD_LOST;
+    if (finished) open(ops, k + 1, count, rows, threads, thread, first);
+    else if (atomic.load<i32>(JOB) != call) return DONE;
+    else if (!waitFor(first, k, threads)) return THREAD_LOST;
   }
   return DONE;
+}
+
+/**
+ * Does what is left of a share: its owner from the front, so that it reads weights in sequence, others from the
+ * back; half of it at a time, so that there is something to take for others. True where that was the last of the operation.
+ */
+function takeShare(op: usize, claim: usize, call: i32, rows: i32, threads: i32, thread: i32, owner: i32): bool {
+  const at = shareOf(claim, owner);
+  for (;;) {
+    const seen = atomic.load<i64>(at);
+    const next = <i32>(seen >> 16) & 0xffff, end = <i32>seen & 0xffff, take = (end - next + 1) >> 1;
+    if (<i32>(seen >> 32) != call || take <= 0) return false;
+    const isOwner = owner == thread, from = isOwner ? next : end - take;
+    const left = isOwner ? share(call, next + take, end) : share(call, next, from);
+    if (atomic.cmpxchg<i64>(at, seen, left) != seen) continue;
+    atomic.add<i32>(beatOf(thread), 1);
+    execute(op, from, from + take, rows, threads, thread);
+    if (atomic.sub<i32>(claim, take) == take) return true;
+  }
+  return false;
 }
 
 /** Does the small operations that follow, then opens the one after them. */
