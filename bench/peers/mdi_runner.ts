@@ -14,7 +14,7 @@ await servePeer({
     loaded = model;
     figures = measured({
       truncate: (length) => model.truncate(length),
-      feed: (ids) => model.feed(ids),
+      feed: (ids) => model.next(ids),
     });
     return { description: model.description };
   },

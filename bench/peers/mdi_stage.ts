@@ -70,12 +70,23 @@ export class MdiModel implements AsyncDisposable {
     this.#length = length;
   }
 
-  /** Appends tokens. @returns the logits of the last, or of all of them: used again by the next call. */
-  async feed(ids: readonly number[], every = false): Promise<Float32Array> {
+  /** Appends tokens. @returns the id of the largest logit of the last, as greedy generation wants it. */
+  async next(ids: readonly number[]): Promise<number> {
+    const hidden = await this.#forward(ids);
+    const { ids: best } = await this.#stage.candidates(hidden.slice(-this.#dModel), 1);
+    return best[0]!;
+  }
+
+  /** Appends tokens. @returns the logits of all of them: used again by the next call. */
+  async feed(ids: readonly number[]): Promise<Float32Array> {
+    return await this.#stage.logits(await this.#forward(ids));
+  }
+
+  async #forward(ids: readonly number[]): Promise<Float32Array> {
     const segments = [{ sample: SAMPLE, position: this.#length, rows: ids.length }];
     const hidden = await this.#stage.forward({ segments, ids: Int32Array.from(ids) });
     this.#length += ids.length;
-    return await this.#stage.logits(every ? hidden : hidden.slice(-this.#dModel));
+    return hidden;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -77,7 +77,7 @@ async function ofMdi(path: string): Promise<number> {
   for (const window of windows) {
     model.truncate(0);
     for (let at = 0; at < WINDOW; at += CHUNK) {
-      const logits = await model.feed(window.slice(at, at + CHUNK), true);
+      const logits = await model.feed(window.slice(at, at + CHUNK));
       const vocab = logits.length / CHUNK;
       for (let i = 0; i < CHUNK && at + i + 1 < WINDOW; i++) {
         sum += surprise(logits.subarray(i * vocab, (i + 1) * vocab), window[at + i + 1]!);

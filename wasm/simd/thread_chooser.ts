@@ -9,8 +9,8 @@ const LEAST_INTERVAL = 8;
 const MOST_INTERVAL = 128;
 /** Another number of threads is taken where it needs less than this of the time. */
 const BETTER = 0.95;
-/** A call that takes this much more than usual brings the next trial nearer. */
-const SLOWER = 1.3;
+/** Two calls in a row that take this much more than usual make for a trial at once. */
+const SLOWER = 1.25;
 /** Weight of the newest time. */
 const FRESH = 0.2;
 
@@ -20,6 +20,8 @@ interface Experience {
   threads: number;
   /** Their usual time of a row in ms; 0 before the first call. */
   usual: number;
+  /** Calls in a row that took much more. */
+  slow: number;
   /** Time of the other numbers of threads against the usual. */
   ratios: Map<number, number>;
   /** Calls until the next trial, and from one to the next. */
@@ -52,9 +54,10 @@ export class ThreadChooser {
     const known = this.#of(rows);
     const time = ms / rows;
     if (threads === known.threads) {
-      if (known.usual > 0 && time > SLOWER * known.usual) {
+      known.slow = known.usual > 0 && time > SLOWER * known.usual ? known.slow + 1 : 0;
+      if (known.slow === 2) {
         known.interval = LEAST_INTERVAL;
-        known.wait = Math.min(known.wait, LEAST_INTERVAL);
+        known.wait = 0;
       }
       // One call that the system interrupted tells little.
       const bounded = known.usual > 0 ? Math.min(time, 2 * known.usual) : time;
@@ -67,6 +70,7 @@ export class ThreadChooser {
     if (ratio < BETTER) {
       known.threads = threads;
       known.usual = time;
+      known.slow = 0;
       known.ratios.clear();
       known.interval = LEAST_INTERVAL;
     } else known.interval = Math.min(2 * known.interval, MOST_INTERVAL);
@@ -81,6 +85,7 @@ export class ThreadChooser {
       known = {
         threads: this.#options[0]!,
         usual: 0,
+        slow: 0,
         ratios: new Map(),
         wait: LEAST_INTERVAL,
         interval: LEAST_INTERVAL,

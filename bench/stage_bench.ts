@@ -1,0 +1,189 @@
+/**
+ * One node's `simd` stage by itself: decode at 32 and at 500 cached tokens, prefill of 256, four samples in a batch,
+ * two threads against one, also while another process uses a core, and where the time goes.
+ *
+ *     deno task bench:stage --model FILE [--rounds 9]
+ *
+ * Everything is interleaved within a round; ratios are of one round, and their median is told.
+ */
+import { parseArgs } from "node:util";
+import { importModel } from "../engine/model/import.ts";
+import { openModel } from "../engine/model/open.ts";
+import { openStore } from "../engine/store/store.ts";
+import { blocksFor } from "../rpc/configuration.ts";
+import type { SimdStage } from "../wasm/simd/stage_core.ts";
+import { loadSimdStage } from "../wasm/simd/stage.ts";
+import type { Stage, StageSpec } from "../wasm/stage.ts";
+import { loadWorkerStage } from "../wasm/worker_stage.ts";
+import { keep, print } from "./report.ts";
+import { median } from "./statistics.ts";
+
+const { values } = parseArgs({
+  args: Deno.args,
+  options: { model: { type: "string" }, rounds: { type: "string", default: "9" } },
+});
+if (!values.model) throw new TypeError("Give a model with --model FILE");
+const rounds = Number(values.rounds);
+
+/** Tokens decoded for one figure, after some that are not timed: a stage learns how many threads help. */
+const TOKENS = 16;
+const UNTIMED = 24;
+/** Operations by opcode (wasm/simd/abi.ts). */
+const OPERATIONS = {
+  1: "embed",
+  2: "norm",
+  3: "linear",
+  4: "cache",
+  5: "attend",
+  6: "merge",
+  7: "gate and up",
+} as const;
+
+/** Made-up tokens, the same as for the peers. */
+const idsOf = (count: number) =>
+  Int32Array.from({ length: count }, (_, i) => 1000 + i * 7919 % 40000);
+
+/** Appends tokens to samples, one or more each, and takes the greedy next ids. */
+async function step(
+  stage: Stage,
+  samples: number,
+  position: number,
+  ids: Int32Array,
+): Promise<void> {
+  const rows = ids.length / samples;
+  const segments = Array.from({ length: samples }, (_, sample) => ({ sample, position, rows }));
+  const hidden = await stage.forward({ segments, ids });
+  const width = hidden.length / ids.length;
+  await stage.candidates(rows === 1 ? hidden : hidden.slice(-width), 1);
+}
+
+/** Fills the caches of samples up to a length, in chunks as a ring does. */
+async function fill(stage: Stage, samples: number, length: number): Promise<void> {
+  const ids = idsOf(length);
+  for (let sample = 0; sample < samples; sample++) {
+    stage.truncate(sample, 0);
+    for (let position = 0; position < length; position += 32) {
+      const part = ids.slice(position, position + 32);
+      await stage.forward({ segments: [{ sample, position, rows: part.length }], ids: part });
+    }
+  }
+}
+
+/** Milliseconds of a step that adds a token to each sample. */
+async function decode(stage: Stage, samples: number, at: number): Promise<number> {
+  await fill(stage, samples, at - UNTIMED);
+  for (let i = UNTIMED; i > 0; i--) await step(stage, samples, at - i, idsOf(samples));
+  const start = performance.now();
+  for (let i = 0; i < TOKENS; i++) await step(stage, samples, at + i, idsOf(samples));
+  return (performance.now() - start) / TOKENS;
+}
+
+/** Milliseconds of a prompt of that many tokens. */
+async function prefill(stage: Stage, tokens: number): Promise<number> {
+  const start = performance.now();
+  await fill(stage, 1, tokens - 1);
+  await step(stage, 1, tokens - 1, idsOf(1));
+  return performance.now() - start;
+}
+
+/** All figures of a stage in tokens per second. */
+async function figures(stage: Stage): Promise<Record<string, number>> {
+  return {
+    "decode at 32": 1000 / await decode(stage, 1, 32),
+    "decode at 500": 1000 / await decode(stage, 1, 500),
+    "four samples at 32": 4000 / await decode(stage, 4, 32),
+    "prefill of 256": 256_000 / await prefill(stage, 256),
+  };
+}
+
+/** A process that uses one core. */
+function busyProcess(): Disposable {
+  const child = new Deno.Command(Deno.execPath(), { args: ["eval", "for (;;);"] }).spawn();
+  return { [Symbol.dispose]: () => child.kill("SIGKILL") };
+}
+
+/** Milliseconds of a decoded token by operation; the head's product counts as linear. */
+async function profile(stage: SimdStage, at: number): Promise<Record<string, number>> {
+  await fill(stage, 1, at);
+  stage.profile(true);
+  for (let i = 0; i < TOKENS; i++) await step(stage, 1, at + i, idsOf(1));
+  const ms = stage.profile(false);
+  return Object.fromEntries(
+    Object.entries(OPERATIONS).map(([code, name]) => [name, ms[Number(code)]! / TOKENS]),
+  );
+}
+
+type Round = Record<string, Record<string, number>>;
+
+/** Median over rounds of a quotient of two figures. */
+function ratio(raw: Round[], of: (round: Round) => number): string {
+  return median(raw.map(of)).toFixed(2);
+}
+
+async function measure(spec: StageSpec): Promise<void> {
+  await using one = await loadWorkerStage("simd", { ...spec, threads: 1 });
+  await using two = await loadWorkerStage("simd", { ...spec, threads: 2 });
+  await using inProcess = await loadSimdStage(spec) as SimdStage;
+  for (const stage of [one, two, inProcess]) {
+    for (let sample = 0; sample < 4; sample++) stage.open(sample, 600);
+  }
+  const raw: Round[] = [];
+  const profiles: Record<string, Record<string, number>>[] = [];
+  for (let round = -1; round < rounds; round++) {
+    const figuresOf: Round = { one: await figures(one), two: await figures(two) };
+    {
+      using _busy = busyProcess();
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      figuresOf["one, busy"] = await figures(one);
+      figuresOf["two, busy"] = await figures(two);
+    }
+    const each = { "at 32": await profile(inProcess, 32), "at 500": await profile(inProcess, 500) };
+    if (round < 0) continue; // warms everything up
+    raw.push(figuresOf);
+    profiles.push(each);
+  }
+  const names = Object.keys(raw[0]!["one"]!);
+  await print("| tokens/s, median | 1 thread | 2 threads | 2 against 1 | the same on a busy box |");
+  await print("| --- | --- | --- | --- | --- |");
+  for (const name of names) {
+    const of = (who: string) => median(raw.map((round) => round[who]![name]!)).toFixed(0);
+    const gain = ratio(raw, (round) => round["two"]![name]! / round["one"]![name]!);
+    const busy = ratio(raw, (round) => round["two, busy"]![name]! / round["one, busy"]![name]!);
+    await print(`| ${name} | ${of("one")} | ${of("two")} | ${gain} | ${busy} |`);
+  }
+  const [short, long, batch] = ["decode at 32", "decode at 500", "four samples at 32"];
+  await print(`decode at 500 against 32: ${ratio(raw, ({ one }) => one![long!]! / one![short!]!)}`);
+  await print(
+    `four samples against one: ${ratio(raw, ({ one }) => one![batch!]! / one![short!]!)}`,
+  );
+  for (const at of ["at 32", "at 500"]) {
+    const parts = Object.values(OPERATIONS).map((name) =>
+      `${name} ${median(profiles.map((each) => each[at]![name]!)).toFixed(2)}`
+    );
+    await print(`ms of a token ${at}, one thread: ${parts.join(", ")}`);
+  }
+  await keep("stage", { rounds: raw, profiles });
+}
+
+const home = await Deno.makeTempDir({ prefix: "mdi-bench-" });
+try {
+  const store = await openStore(home);
+  await using source = await openModel(values.model);
+  const manifest = await importModel(source, store);
+  const { hidden: dModel, layers, vocab } = manifest.config;
+  const range = { embed: true, layers: [0, layers - 1] as const, head: true };
+  await measure({
+    model: manifest.name,
+    range,
+    blocks: blocksFor(manifest, range.layers, ["embed", "head"])
+      .map(({ name, hash }) => ({ name, hash, path: store.path(hash) })),
+    dModel,
+    vocab,
+    memoryBytes: null,
+    threads: 1,
+    kv: "f32",
+    packed: store.layout.packed,
+  });
+} finally {
+  await Deno.remove(home, { recursive: true });
+}
