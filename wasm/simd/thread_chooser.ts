@@ -7,23 +7,24 @@
 /** Calls between two trials: few at first, more as long as the choice holds. */
 const LEAST_INTERVAL = 8;
 const MOST_INTERVAL = 128;
-/** Another number of threads is taken where it needs less than this of the time. */
+/** Another number of threads is taken where it needs less than this of the usual time, twice in a row. */
 const BETTER = 0.95;
 /** Two calls in a row that take this much more than usual make for a trial at once. */
 const SLOWER = 1.25;
-/** Weight of the newest time. */
-const FRESH = 0.2;
+/** Calls whose median is the usual time: one that the system interrupted tells little. */
+const REMEMBERED = 5;
 
 /** What is known of calls of about as many rows. */
 interface Experience {
   /** Threads taken now. */
   threads: number;
-  /** Their usual time of a row in ms; 0 before the first call. */
+  /** Their last times of a row in ms, and the median of them. */
+  times: number[];
   usual: number;
   /** Calls in a row that took much more. */
   slow: number;
-  /** Time of the other numbers of threads against the usual. */
-  ratios: Map<number, number>;
+  /** Trials in a row in which the number of threads tried last was better. */
+  wins: number;
   /** Calls until the next trial, and from one to the next. */
   wait: number;
   interval: number;
@@ -46,35 +47,34 @@ export class ThreadChooser {
     const known = this.#of(rows);
     if (this.#options.length === 1 || known.wait-- > 0) return known.threads;
     const others = this.#options.filter((each) => each !== known.threads);
-    return others[known.turn++ % others.length]!;
+    return others[known.turn % others.length]!;
   }
 
   /** Takes note of how long that call took, in ms. */
   record(rows: number, threads: number, ms: number): void {
+    if (this.#options.length === 1) return;
     const known = this.#of(rows);
     const time = ms / rows;
     if (threads === known.threads) {
-      known.slow = known.usual > 0 && time > SLOWER * known.usual ? known.slow + 1 : 0;
+      known.slow = time > SLOWER * known.usual ? known.slow + 1 : 0;
       if (known.slow === 2) {
         known.interval = LEAST_INTERVAL;
         known.wait = 0;
+        known.times.splice(0, known.times.length - 1); // those before are of another time
       }
-      // One call that the system interrupted tells little.
-      const bounded = known.usual > 0 ? Math.min(time, 2 * known.usual) : time;
-      known.usual += (known.usual > 0 ? FRESH : 1) * (bounded - known.usual);
-      return;
-    }
-    const before = known.ratios.get(threads) ?? 1;
-    const ratio = before + (time / known.usual - before) / 2;
-    known.ratios.set(threads, ratio);
-    if (ratio < BETTER) {
-      known.threads = threads;
+      if (known.times.push(time) > REMEMBERED) known.times.shift();
+      known.usual = median(known.times);
+    } else if (time > BETTER * known.usual) {
+      known.wins = 0;
+      known.turn++;
+      known.interval = Math.min(2 * known.interval, MOST_INTERVAL);
+      known.wait = known.interval;
+    } else if (++known.wins < 2) known.wait = 1;
+    else {
+      Object.assign(known, experience(threads));
+      known.times.push(time);
       known.usual = time;
-      known.slow = 0;
-      known.ratios.clear();
-      known.interval = LEAST_INTERVAL;
-    } else known.interval = Math.min(2 * known.interval, MOST_INTERVAL);
-    known.wait = known.interval;
+    }
   }
 
   /** One row, a few, many. */
@@ -82,17 +82,26 @@ export class ThreadChooser {
     const key = rows === 1 ? 1 : rows <= 4 ? 2 : 3;
     let known = this.#experience.get(key);
     if (!known) {
-      known = {
-        threads: this.#options[0]!,
-        usual: 0,
-        slow: 0,
-        ratios: new Map(),
-        wait: LEAST_INTERVAL,
-        interval: LEAST_INTERVAL,
-        turn: 0,
-      };
+      known = experience(this.#options[0]!);
       this.#experience.set(key, known);
     }
     return known;
   }
+}
+
+function experience(threads: number): Experience {
+  return {
+    threads,
+    times: [],
+    usual: Infinity,
+    slow: 0,
+    wins: 0,
+    wait: LEAST_INTERVAL,
+    interval: LEAST_INTERVAL,
+    turn: 0,
+  };
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1]!;
 }
