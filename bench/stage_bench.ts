@@ -27,7 +27,7 @@ const rounds = Number(values.rounds);
 
 /** Tokens decoded for one figure, after some that are not timed: a stage learns how many threads help. */
 const TOKENS = 16;
-const UNTIMED = 24;
+const UNTIMED = 48;
 /** Operations by opcode (wasm/simd/abi.ts). */
 const OPERATIONS = {
   1: "embed",
@@ -71,8 +71,9 @@ async function fill(stage: Stage, samples: number, length: number): Promise<void
 
 /** Milliseconds of a step that adds a token to each sample. */
 async function decode(stage: Stage, samples: number, at: number): Promise<number> {
-  await fill(stage, samples, at - UNTIMED);
-  for (let i = UNTIMED; i > 0; i--) await step(stage, samples, at - i, idsOf(samples));
+  await fill(stage, samples, at);
+  for (let i = 0; i < UNTIMED; i++) await step(stage, samples, at + i, idsOf(samples));
+  for (let sample = 0; sample < samples; sample++) stage.truncate(sample, at);
   const start = performance.now();
   for (let i = 0; i < TOKENS; i++) await step(stage, samples, at + i, idsOf(samples));
   return (performance.now() - start) / TOKENS;
@@ -123,14 +124,21 @@ function ratio(raw: Round[], of: (round: Round) => number): string {
 async function measure(spec: StageSpec): Promise<void> {
   await using one = await loadWorkerStage("simd", { ...spec, threads: 1 });
   await using two = await loadWorkerStage("simd", { ...spec, threads: 2 });
+  await using half = await loadWorkerStage("simd", { ...spec, threads: 1, kv: "f16" });
+  await using int8 = await loadWorkerStage("simd", { ...spec, threads: 1, kv: "int8" });
   await using inProcess = await loadSimdStage(spec) as SimdStage;
-  for (const stage of [one, two, inProcess]) {
+  for (const stage of [one, two, half, int8, inProcess]) {
     for (let sample = 0; sample < 4; sample++) stage.open(sample, 600);
   }
   const raw: Round[] = [];
   const profiles: Record<string, Record<string, number>>[] = [];
   for (let round = -1; round < rounds; round++) {
-    const figuresOf: Round = { one: await figures(one), two: await figures(two) };
+    const figuresOf: Round = {
+      one: await figures(one),
+      "one, f16": await figures(half),
+      "one, int8": await figures(int8),
+      two: await figures(two),
+    };
     {
       using _busy = busyProcess();
       await new Promise((resolve) => setTimeout(resolve, 300));
@@ -152,7 +160,10 @@ async function measure(spec: StageSpec): Promise<void> {
     await print(`| ${name} | ${of("one")} | ${of("two")} | ${gain} | ${busy} |`);
   }
   const [short, long, batch] = ["decode at 32", "decode at 500", "four samples at 32"];
-  await print(`decode at 500 against 32: ${ratio(raw, ({ one }) => one![long!]! / one![short!]!)}`);
+  for (const [who, kv] of [["one", "f32"], ["one, f16", "f16"], ["one, int8", "int8"]] as const) {
+    const falls = ratio(raw, (round) => round[who]![long!]! / round[who]![short!]!);
+    await print(`decode at 500 against 32, ${kv} caches: ${falls}`);
+  }
   await print(
     `four samples against one: ${ratio(raw, ({ one }) => one![batch!]! / one![short!]!)}`,
   );

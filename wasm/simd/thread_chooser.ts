@@ -7,6 +7,8 @@
 /** Calls between two trials: few at first, more as long as the choice holds. */
 const LEAST_INTERVAL = 8;
 const MOST_INTERVAL = 128;
+/** The same while some threads are left out: what keeps them busy may end. */
+const MOST_INTERVAL_WITH_FEWER = 32;
 /** Another number of threads is taken where it needs less than this of the usual time, twice in a row. */
 const BETTER = 0.95;
 /** Two calls in a row that take this much more than usual make for a trial at once. */
@@ -67,7 +69,8 @@ export class ThreadChooser {
     } else if (time > BETTER * known.usual) {
       known.wins = 0;
       known.turn++;
-      known.interval = Math.min(2 * known.interval, MOST_INTERVAL);
+      const most = threads < known.threads ? MOST_INTERVAL : MOST_INTERVAL_WITH_FEWER;
+      known.interval = Math.min(2 * known.interval, most);
       known.wait = known.interval;
     } else if (++known.wins < 2) known.wait = 1;
     else {
