@@ -128,6 +128,10 @@ try {
 function report(raw: readonly { one: RunFigures; two: RunFigures; independent: number }[]): void {
   const gain = median(raw.map(({ one, two }) => two.tokensPerSecond / one.tokensPerSecond));
   const bound = median(raw.map(({ one, independent }) => independent / one.tokensPerSecond));
+  // A token of one sample passes both links once.
+  const hop = median(
+    raw.map(({ one, two }) => 500 * samples * (1 / two.tokensPerSecond - 1 / one.tokensPerSecond)),
+  );
   const of = (pick: (figures: RunFigures) => number) => median(raw.map(({ two }) => pick(two)));
   const latency = of(({ tokensPerSecond }) => 1000 * samples / tokensPerSecond);
   const compute = raw[0]!.two.compute.map((_, i) => of((figures) => figures.compute[i]!));
@@ -145,4 +149,5 @@ a token of the ring takes ${ms(latency)}: compute ${
     compute.map((each) => each.toFixed(2)).join(" + ")
   } ms, sampling ${ms(sampling)}, encode and decode ${ms(codec)}, wire ${ms(wire)}, wait ${ms(wait)}
 ${Math.round(of((figures) => figures.bytes))} bytes sent per token`);
+  if (samples === 1) console.log(`a hop adds ${ms(hop)} to each token of one node`);
 }
