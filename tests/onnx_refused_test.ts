@@ -12,6 +12,7 @@ import {
 import { runMdi } from "./support/mdi_process.ts";
 import { FIXTURES } from "./support/oracle.ts";
 import { ImportedModel } from "./support/imported_model.ts";
+import { loadOrt } from "./support/ort_stage.ts";
 import { StageRing } from "./support/stage_ring.ts";
 
 const TIED = join(FIXTURES, "tiny-llama-tied");
@@ -71,7 +72,7 @@ for (const [what, change, reason] of CASES) {
     await withChanged(change, async (directory) => {
       await using source = await openModel(directory);
       await using model = await ImportedModel.from(source);
-      const error = await assertRejects(() => StageRing.load(model), MdiError);
+      const error = await assertRejects(() => StageRing.load(model, { load: loadOrt }), MdiError);
       assertEquals(error.code, "model_unsupported");
       assert(reason.test(error.message), error.message);
     });

@@ -20,6 +20,7 @@ import {
 } from "./support/oracle.ts";
 import { equalBits, worstDifference } from "./support/numbers.ts";
 import { ImportedModel } from "./support/imported_model.ts";
+import { loadOrt } from "./support/ort_stage.ts";
 import { StageRing } from "./support/stage_ring.ts";
 
 /** Of the ONNX exports, which are many, the subset has one of each architecture. */
@@ -78,7 +79,7 @@ for (const fixture of fixtureNames()) {
         const ids = Array.from({ length: Math.min(20, context) }, (_, i) => 7 * i + 1);
         let whole: Float32Array[];
         {
-          await using ring = await StageRing.load(model);
+          await using ring = await StageRing.load(model, { load: loadOrt });
           await assertOracle(ring, fixture, file, context);
           whole = await bitsOf(ring, ids);
           assert(whole.every((values) => values.every(Number.isFinite)));
@@ -86,7 +87,7 @@ for (const fixture of fixtureNames()) {
         const all = Array.from({ length: layers }, (_, layer) => layer);
         const cuts = FULL ? [...all.map((layer) => [layer]), all] : [all];
         for (const cut of cuts) {
-          await using ring = await StageRing.load(model, { cuts: cut });
+          await using ring = await StageRing.load(model, { cuts: cut, load: loadOrt });
           for (const [i, values] of (await bitsOf(ring, ids)).entries()) {
             assert(equalBits(values, whole[i]!), `Cut at ${cut}: result ${i} differs`);
           }

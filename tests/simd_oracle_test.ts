@@ -7,8 +7,6 @@ import { assert, assertEquals } from "@std/assert";
 import { join } from "node:path";
 import { openModel } from "../engine/model/open.ts";
 import { openSafetensors } from "../engine/model/safetensors/source.ts";
-import { loadSimdStage } from "../wasm/simd/stage.ts";
-import type { Stage, StageSpec } from "../wasm/stage.ts";
 import { relativeError } from "./support/numbers.ts";
 import {
   dtypeOf,
@@ -21,16 +19,11 @@ import {
   simdFormOf,
 } from "./support/oracle.ts";
 import { ImportedModel } from "./support/imported_model.ts";
+import { loadSimd } from "./support/simd_stage.ts";
 import { StageRing } from "./support/stage_ring.ts";
 
 /** Two f16 tensors that cross between blocks are left to ONNX Runtime. */
 const UNKNOWN = /webgpu/;
-
-async function loadSimd(spec: StageSpec): Promise<Stage> {
-  const loaded = await loadSimdStage(spec);
-  if ("unusable" in loaded) throw new Error(loaded.unusable);
-  return loaded;
-}
 
 async function assertOracle(ring: StageRing, fixture: string, file: string, context: number) {
   const form = simdFormOf(file);
@@ -57,7 +50,7 @@ for (const fixture of fixtureNames()) {
           ? await openSafetensors(join(FIXTURES, fixture))
           : await openModel(join(FIXTURES, fixture, file));
         await using model = await ImportedModel.from(source);
-        await using ring = await StageRing.load(model, { load: loadSimd });
+        await using ring = await StageRing.load(model, { load: loadSimd(1) });
         await assertOracle(ring, fixture, file, source.config.context);
       });
     }

@@ -21,6 +21,7 @@ import {
 } from "./support/onnx_chain.ts";
 import { modelNote, SMOLLM2_ONNX } from "./support/real_models.ts";
 import { ImportedModel } from "./support/imported_model.ts";
+import { loadOrt } from "./support/ort_stage.ts";
 import { StageRing } from "./support/stage_ring.ts";
 
 interface Answer {
@@ -82,7 +83,11 @@ Deno.test({
       await assertEqualBits(whole, split, [PROMPT, ...expected.slice(0, 3).map((id) => [id])]);
     }
     await using model = await ImportedModel.from(source);
-    await using ring = await StageRing.load(model, { cuts: [12], memoryBytes: QUANTISED_BYTES });
+    await using ring = await StageRing.load(model, {
+      cuts: [12],
+      memoryBytes: QUANTISED_BYTES,
+      load: loadOrt,
+    });
     assert(ring.stages.every(({ info }) => info.weightBytes < 100e6));
     assertEquals(await ring.greedy(PROMPT, SLOW_TOKENS), expected);
   },
@@ -116,7 +121,7 @@ Deno.test({
   fn: async () => {
     await using source = await openOnnxModel(SMOLLM2_ONNX!);
     await using model = await ImportedModel.from(source);
-    await using ring = await StageRing.load(model);
+    await using ring = await StageRing.load(model, { load: loadOrt });
     for (const { name, greedy_ids: ids, margins } of answers) {
       ring.reset();
       let fed = prompts.find((prompt) => prompt.name === name)!.ids;

@@ -11,6 +11,7 @@ import { createTokenizer } from "../engine/text/tokenizer.ts";
 import { argmax, equalBits } from "./support/numbers.ts";
 import { modelNote, SMOLLM2_GGUF } from "./support/real_models.ts";
 import { ImportedModel } from "./support/imported_model.ts";
+import { loadOrt } from "./support/ort_stage.ts";
 import { StageRing } from "./support/stage_ring.ts";
 
 interface Prompt {
@@ -63,7 +64,7 @@ Deno.test({
     const steps = new Map<string, Step[]>();
     let same = 0;
     {
-      await using whole = await StageRing.load(model);
+      await using whole = await StageRing.load(model, { load: loadOrt });
       for (const prompt of prompts) {
         const taken: Step[] = [];
         for await (const step of teacherForced(whole, prompt)) taken.push(step);
@@ -75,7 +76,7 @@ Deno.test({
     }
     assertEquals(same, 576);
     for (const cuts of RINGS) {
-      await using ring = await StageRing.load(model, { cuts });
+      await using ring = await StageRing.load(model, { cuts, load: loadOrt });
       for (const [name, expected] of steps) {
         let i = 0;
         for await (const step of teacherForced(ring, prompts.find((it) => it.name === name)!)) {

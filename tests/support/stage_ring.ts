@@ -1,17 +1,8 @@
-/**
- * Models loaded as stages, the way a ring's nodes load them, without the ring. The
- * stages run on the test's own thread: there ONNX Runtime puts Node's Worker in the place of the global
- * one, so that no compute worker can be started beside them.
- */
+/** Models loaded as stages on the test's own thread, the way a ring's nodes load them, without the ring. */
 import type { Manifest } from "../../engine/model/types.ts";
-import { createSession } from "../../wasm/ort/runtime.ts";
-import { loadOrtStage } from "../../wasm/ort/stage.ts";
 import { argmax } from "./numbers.ts";
 import type { ImportedModel } from "./imported_model.ts";
 import type { Stage, StageRange, StageSpec } from "../../wasm/stage.ts";
-
-// ONNX Runtime's first call opens a message port that stays open: outside of any test.
-await createSession("nothing", new Uint8Array(1), []).catch(() => {});
 
 const SAMPLE = 0;
 
@@ -24,11 +15,8 @@ export interface StageRingOptions {
   cuts?: readonly number[];
   /** As {@linkcode StageSpec.memoryBytes}. */
   memoryBytes?: number | null;
-  /**
-   * How a stage is loaded.
-   * @default {loadOrtStage}
-   */
-  load?: (spec: StageSpec) => Promise<Stage>;
+  /** How a stage is loaded: {@linkcode loadOrt} of `ort_stage.ts`, {@linkcode loadSimd} of `simd_stage.ts`. */
+  load: (spec: StageSpec) => Promise<Stage>;
 }
 
 /** One sample over stages that are called one after another. */
@@ -46,8 +34,8 @@ export class StageRing implements AsyncDisposable {
   }
 
   /** Loads the stages of a model. */
-  static async load(model: ImportedModel, options: StageRingOptions = {}): Promise<StageRing> {
-    const { cuts = [], memoryBytes = null, load = loadOrtStage } = options;
+  static async load(model: ImportedModel, options: StageRingOptions): Promise<StageRing> {
+    const { cuts = [], memoryBytes = null, load } = options;
     await using owned = new AsyncDisposableStack();
     const stages: Stage[] = [];
     const bounds = [0, ...cuts, model.manifest.config.layers];

@@ -49,7 +49,7 @@ export const Q8_F2 = 14;
 export const READS_U8 = 0;
 /** As signed, exactly: 8-bit codes are stored with their top bit flipped. */
 export const READS_I8 = 1;
-/** As unsigned, with pair sums that saturate at 16 bits: 8-bit codes are multiplied in two parts. */
+/** As unsigned, with pair sums that saturate at 16 bits: 8-bit codes are multiplied in 16 bits. */
 export const SATURATES = 2;
 
 // Types of KV caches.
