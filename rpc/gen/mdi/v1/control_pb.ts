@@ -149,7 +149,7 @@ export type Device = Message<"mdi.v1.Device"> & {
   threads: number;
 
   /**
-   * what it is to compute with: "auto", "simd", "ort"; empty on one that has only "ort"
+   * "auto", "simd" or "ort": what it was told; empty where it has "ort" alone
    *
    * @generated from field: string backend = 8;
    */
@@ -380,7 +380,7 @@ export type Configure = Message<"mdi.v1.Configure"> & {
   context: number;
 
   /**
-   * a node that has not announced one other than f32 is not asked for it
+   * one other than f32 only where the node has announced it
    *
    * @generated from field: mdi.v1.KvType kv = 11;
    */
