@@ -84,6 +84,7 @@ export class SimdStage implements Stage {
   #rotations: number;
   /** Pages of the largest cache that the parts of attention have room for. */
   #partialPages = 0;
+  #partials = 0;
   #computeMs = 0;
   /** A stage that lost a thread computes no more. */
   #failure: MdiError | undefined;
@@ -226,12 +227,11 @@ export class SimdStage implements Stage {
     const pages = Math.ceil(tokens / PAGE);
     if (!layer || this.#threads === 1 || pages <= this.#partialPages) return;
     const bytes = (count: number) => count * layer.heads * 4 * (layer.headDim + 4);
-    const { words } = this.#memory;
-    if (this.#partialPages > 0) {
-      this.#memory.give(words[PARTIALS / 4]!, bytes(this.#partialPages));
-    }
-    this.#partialPages = Math.max(16, 2 * pages);
-    const address = this.#memory.take(bytes(this.#partialPages));
+    const room = Math.max(16, 2 * pages);
+    const address = this.#memory.take(bytes(room));
+    if (this.#partialPages > 0) this.#memory.give(this.#partials, bytes(this.#partialPages));
+    this.#partialPages = room;
+    this.#partials = address;
     this.#memory.words[PARTIALS / 4] = address;
   }
 
