@@ -73,8 +73,6 @@ export const PHASE_SLEEPERS = 1216;
 export const CALL = 1280;
 /** A line for each thread: i32 heartbeat, i32 number of the last call it joined. */
 export const BEATS = 2048;
-/** Threads that a stage may have. */
-export const MAX_THREADS = 64;
 /** f64 milliseconds by opcode, where profiling is on; i32 switch before it. */
 export const PROFILE = 8192;
 /** The host's reading (READS_U8 …), an i32. */

@@ -18,6 +18,8 @@ const JOB_SPINS: i32 = 50000;
 /** Nanoseconds of one sleep, and how many without any progress mean that a thread is lost: 0.8 s. */
 const SLEEP: i64 = 100_000_000;
 const SLEEPS: i32 = 8;
+/** Items between two signs of life: milliseconds of work even on a slow board. */
+const ITEMS_PER_BEAT: i32 = 8;
 
 @inline function beatOf(thread: i32): usize { return <usize>BEATS + (<usize>thread << 6); }
 
@@ -145,8 +147,10 @@ function takeShare(op: usize, claim: usize, call: i32, rows: i32, threads: i32, 
     const isOwner = owner == thread, from = isOwner ? next : end - take;
     const left = isOwner ? share(call, next + take, end) : share(call, next, from);
     if (atomic.cmpxchg<i64>(at, seen, left) != seen) continue;
-    atomic.add<i32>(beatOf(thread), 1);
-    execute(op, from, from + take, rows, threads, thread);
+    for (let item = from; item < from + take; item += ITEMS_PER_BEAT) {
+      atomic.add<i32>(beatOf(thread), 1);
+      execute(op, item, min(item + ITEMS_PER_BEAT, from + take), rows, threads, thread);
+    }
     if (atomic.sub<i32>(claim, take) == take) return true;
   }
   return false;
