@@ -30,6 +30,12 @@ async function execute(request: WorkerRequest): Promise<void> {
       reply({ id: request.id, ok: true, info: stage.info });
       return;
     }
+    if (request.op === "dispose") {
+      await stage?.[Symbol.asyncDispose]();
+      stage = undefined;
+      reply({ id: request.id, ok: true, disposed: true });
+      return;
+    }
     if (!stage) throw new MdiError("internal", "Cannot compute: no stage is loaded");
     if (request.op === "candidates") {
       const candidates = await stage.candidates(request.hidden, request.count);

@@ -8,6 +8,7 @@ export type WorkerRequest =
   | { op: "forward"; id: number; batch: Batch }
   | { op: "logits"; id: number; hidden: Float32Array; out: Float32Array<SharedArrayBuffer> }
   | { op: "candidates"; id: number; hidden: Float32Array; count: number }
+  | { op: "dispose"; id: number }
   | { op: "open"; sample: number; capacity: number }
   | { op: "truncate"; sample: number; length: number }
   | { op: "release"; sample: number };
@@ -15,6 +16,7 @@ export type WorkerRequest =
 /** An answer to the request of that id. `computeMs` is the stage's total so far. */
 export type WorkerReply =
   | { id: number; ok: true; info: StageInfo }
+  | { id: number; ok: true; disposed: true }
   | { id: number; ok: true; rows: Float32Array; computeMs: number }
   | { id: number; ok: true; candidates: Candidates; computeMs: number }
   | {

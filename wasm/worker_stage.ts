@@ -33,12 +33,15 @@ export async function loadWorkerStage(
     }
     return new WorkerStage(worker, reply.info, spec);
   } catch (error) {
-    worker.terminate();
+    await worker.terminate();
     throw error;
   } finally {
     signal?.removeEventListener("abort", abort);
   }
 }
+
+/** How long a stage may take to end its threads, in the middle of a computation too. */
+const END_MS = 3000;
 
 /** The worker and the requests that wait for it. */
 class ComputeWorker {
@@ -46,6 +49,8 @@ class ComputeWorker {
   #waiting = new Map<number, Waiting>();
   #next = 1;
   #failure: Error | undefined;
+  /** Whether there is nobody left to tell anything. */
+  #dead = false;
 
   constructor() {
     this.#worker.onmessage = (event: MessageEvent<WorkerReply>) => {
@@ -58,6 +63,7 @@ class ComputeWorker {
     this.#worker.onerror = (event) => {
       event.preventDefault();
       this.fail(new MdiError("internal", `The compute worker died: ${event.message}`));
+      this.#dead = true;
       this.#worker.terminate();
     };
   }
@@ -85,8 +91,20 @@ class ComputeWorker {
     this.#waiting.clear();
   }
 
-  terminate(): void {
+  /** Ends the worker; its stage first ends the threads that it has, which nothing else would end. */
+  async terminate(): Promise<void> {
     this.fail(new MdiError("cancelled", "The stage was closed"));
+    if (!this.#dead) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const timer = setTimeout(resolve, END_MS);
+      this.#worker.onmessage = ({ data }: MessageEvent<WorkerReply>) => {
+        if ("disposed" in data) resolve();
+      };
+      this.#worker.postMessage({ op: "dispose", id: 0 } satisfies WorkerRequest);
+      await promise;
+      clearTimeout(timer);
+      this.#dead = true;
+    }
     this.#worker.terminate();
   }
 }
@@ -154,8 +172,7 @@ class WorkerStage implements Stage {
     return this.#computeMs;
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    this.#worker.terminate();
-    return Promise.resolve();
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#worker.terminate();
   }
 }

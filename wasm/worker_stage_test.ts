@@ -3,6 +3,7 @@ import { TINY, tinyBlocks, TinyFiles } from "./_tiny_blocks.ts";
 import { MdiError } from "./error.ts";
 import type { Backend } from "./stage.ts";
 import { loadWorkerStage } from "./worker_stage.ts";
+import { tinyDecoder } from "./_tiny_decoder.ts";
 
 const LAYERS = { embed: false, layers: [0, TINY.layers - 1], head: false } as const;
 const row = (sample: number) => ({
@@ -82,4 +83,18 @@ Deno.test("a worker stage gives its memory back when it is disposed", async () =
   for (let i = 0; i < 6; i++) await loadAndDispose();
   // Each has about 100 MB of code and memory of its own.
   assert(Deno.memoryUsage().rss - before < 200e6);
+});
+
+Deno.test("a worker stage ends its threads when it is disposed", async () => {
+  await using files = await TinyFiles.write(tinyDecoder());
+  const threads = () => [...Deno.readDirSync("/proc/self/task")].length;
+  const load = async () => {
+    await using stage = await loadWorkerStage("simd", { ...files.spec(), threads: 3 });
+    assertEquals(stage.info.threads, 3);
+  };
+  await load(); // what Deno itself starts once
+  const before = threads();
+  for (let i = 0; i < 4; i++) await load();
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  assert(threads() <= before + 2, `${threads()} threads after four stages, ${before} before`);
 });

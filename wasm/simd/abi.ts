@@ -69,7 +69,7 @@ export const JOB_SLEEPERS = 1088;
 export const PHASE = 1152;
 /** i32: threads that wait on PHASE. */
 export const PHASE_SLEEPERS = 1216;
-/** Eight i32 of the call: operations, their count, claims, rows, first phase, threads. */
+/** Twice eight i32, of a call and the next: operations, their count, claims, rows, first phase, threads. */
 export const CALL = 1280;
 /** A line for each thread: i32 heartbeat, i32 number of the last call it joined. */
 export const BEATS = 2048;
@@ -89,6 +89,8 @@ export const SCRATCH = 8336;
 export const SCRATCH_STRIDE = 8344;
 /** i32: address where attention leaves its parts: for each page and kv head, what its query heads have. */
 export const PARTIALS = 8340;
+/** i32: threads of the pool, which claims have room for. */
+export const POOL_THREADS = 8348;
 /** First address that is not of the control block. */
 export const CONTROL_END = 65536;
 

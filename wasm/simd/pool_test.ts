@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { MdiError } from "../error.ts";
-import { CLAIM_BYTES, DONE, OP_BYTES, OP_NORM, THREAD_LOST } from "./abi.ts";
+import { CLAIM_BYTES, DONE, OP_BYTES, OP_NORM, POOL_THREADS, THREAD_LOST } from "./abi.ts";
 import { KernelMemory } from "./memory.ts";
 import { compileKernels, instantiateKernels, type Kernels } from "./module.ts";
 import { ThreadPool } from "./pool.ts";
@@ -10,24 +10,31 @@ interface Setup {
   memory: KernelMemory;
   kernels: Kernels;
   pool: ThreadPool;
+  /** Where its 16 rows of 32 values are, which every operation replaces. */
+  row: number;
   /** Runs it once. */
   run(): number;
+  runWith(rows: number, threads: number): number;
 }
 
 async function setUp(threads: number, opcodes: readonly number[]): Promise<Setup> {
   const { module } = (await compileKernels())!;
   const memory = new KernelMemory();
   const kernels = instantiateKernels(module, memory.memory);
-  const row = memory.take(64 * 4);
+  const row = memory.take(20 * 32 * 4);
+  const gamma = memory.take(32 * 4);
+  memory.floats(gamma, 32).fill(1.01);
   const ops = memory.take(opcodes.length * OP_BYTES);
   const claims = memory.take(opcodes.length * CLAIM_BYTES * (threads + 1));
   opcodes.forEach((code, i) =>
-    memory.words.set([code, row, 0, row, 32, 0, row, 0, 0, 0], (ops + i * OP_BYTES) / 4)
+    memory.words.set([code, row, 128, gamma, 32, 0, row, 128, 0, 0], (ops + i * OP_BYTES) / 4)
   );
+  memory.words[POOL_THREADS / 4] = threads;
   const pool = await ThreadPool.start(module, memory, kernels, threads);
   const rows = threads + 1; // more than are done by whoever finished the operation before
-  const run = () => kernels.run(ops, opcodes.length, claims, rows, threads);
-  return { memory, kernels, pool, run };
+  const runWith = (count: number, most: number) =>
+    kernels.run(ops, opcodes.length, claims, count, most);
+  return { memory, kernels, pool, row, run: () => runWith(rows, threads), runWith };
 }
 
 Deno.test("ThreadPool runs ten thousand operations over three threads and ends", async () => {
@@ -36,6 +43,22 @@ Deno.test("ThreadPool runs ten thousand operations over three threads and ends",
   for (let i = 0; i < 100; i++) {
     assertEquals(run(), DONE);
     pool.check();
+  }
+});
+
+Deno.test("run() is right while the number of threads changes and there are too few cores", async () => {
+  const THREADS = 6;
+  const { memory, pool, runWith, row } = await setUp(THREADS, Array(8).fill(OP_NORM));
+  await using _pool = pool;
+  const values = memory.floats(row, 16 * 32);
+  const start = () => values.forEach((_, i) => values[i] = Math.sin(i));
+  start();
+  assertEquals(runWith(16, 1), DONE);
+  const expected = values.slice();
+  for (let call = 0; call < 20_000; call++) {
+    start();
+    assertEquals(runWith(16, THREADS - call % 2), DONE);
+    assertEquals(values.findIndex((value, i) => value !== expected[i]), -1, `call ${call}`);
   }
 });
 

@@ -7,6 +7,7 @@ import {
   GROUP,
   PAGE,
   PARTIALS,
+  POOL_THREADS,
   PROFILE,
   READING,
   ROTATION_STRIDE,
@@ -114,6 +115,7 @@ export class SimdStage implements Stage {
     const scratch = scratchBytes(layers[0]);
     const control: [number, number][] = [
       [READING, reading],
+      [POOL_THREADS, this.#threads],
       [ROWS, this.#rows],
       [ROTATIONS, this.#rotations],
       [ROTATION_STRIDE, 8 * half],
