@@ -114,7 +114,7 @@ export function addRootFlags(program: Command) {
     )
     .option(
       "--threads <n>",
-      "threads that compute (default: the physical cores; ort has one)",
+      "threads that compute (default: the cores, or the processors where Deno may not see cores; ort has one)",
       wholeNumber(1, MAX_THREADS),
     )
     .option("--memory <bytes>", "memory this process may use, like 2GB", byteCount)

@@ -82,7 +82,7 @@ export async function storeVerifyCommand({ output, signal }: CommandContext): Pr
       "model_corrupt",
       `Found ${report.damaged.length} damaged ${
         report.damaged.length === 1 ? "file" : "files"
-      }: removed, and cut or fetched again when needed; if it goes on, the disk is failing`,
+      }: removed, and cut, packed or fetched again when needed; if it goes on, the disk is failing`,
     );
   }
 }

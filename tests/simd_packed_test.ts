@@ -1,9 +1,12 @@
 /** The packed weights that `simd` stages leave in a store. */
-import { assert, assertEquals, assertRejects } from "@std/assert";
-import { join } from "node:path";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { basename, join } from "node:path";
+import { verifyStore } from "../engine/store/verify.ts";
 import { MdiError } from "../wasm/error.ts";
-import type { StageRange } from "../wasm/stage.ts";
-import { filesIn, refusal, withFixture } from "./support/packed_fixture.ts";
+import { loadSimdStage } from "../wasm/simd/stage.ts";
+import type { StageRange, StageSpec } from "../wasm/stage.ts";
+import { equalBits } from "./support/numbers.ts";
+import { filesIn, type PackedSpec, refusal, withFixture } from "./support/packed_fixture.ts";
 
 const unjudged = { unjudged: true };
 
@@ -49,6 +52,85 @@ Deno.test("a packed file that is damaged or has another index is packed again", 
       assertEquals(await refusal(spec, unjudged), null);
       assertEquals(await Deno.readFile(path), good);
     }
+  }));
+
+/** Hidden rows that a stage gives for eight ids. */
+async function hiddenOf(spec: StageSpec): Promise<Float32Array> {
+  const loaded = await loadSimdStage(spec, unjudged);
+  if ("unusable" in loaded) throw new Error(loaded.unusable);
+  await using stage = loaded;
+  const ids = Int32Array.from({ length: 8 }, (_, i) => 7 * i + 1);
+  stage.open(0, ids.length);
+  return (await stage.forward({ segments: [{ sample: 0, position: 0, rows: 8 }], ids })).slice();
+}
+
+/** A block's packed file with one bit of its data flipped, as if a program or the disk had done that. */
+async function damage(
+  spec: PackedSpec,
+  name: string,
+  options: { keepMark: boolean },
+): Promise<{ path: string; good: Uint8Array }> {
+  const { hash } = spec.blocks.find((block) => block.name === name)!;
+  const [file] = await filesIn(spec.packed, new RegExp(`^${hash}\\.packed`));
+  const path = join(spec.packed, file!);
+  const good = await Deno.readFile(path);
+  const { mtime } = await Deno.stat(path);
+  const changed = good.slice();
+  changed[good.length - 5000]! ^= 0x40;
+  await Deno.writeFile(path, changed);
+  if (options.keepMark) await Deno.utime(path, mtime!, mtime!);
+  return { path, good };
+}
+
+Deno.test("a packed file with a flipped bit and no mark is packed again; a marked one is not hashed", () =>
+  withFixture("tiny-llama-tied/gguf/model-q4_0.gguf", async (spec) => {
+    const expected = await hiddenOf(spec);
+    const { path, good } = await damage(spec, "layer.0", { keepMark: true });
+    assert(!equalBits(await hiddenOf(spec), expected), "the mark was believed");
+    await Deno.utime(path, new Date(), new Date());
+    assert(equalBits(await hiddenOf(spec), expected));
+    assertEquals(await Deno.readFile(path), good);
+    const { ino, mtime } = await Deno.stat(path);
+    assert(mtime!.getUTCFullYear() < 2002, "it is marked when it is written");
+    // The same bytes under another time are hashed, kept, and marked again.
+    await Deno.utime(path, new Date(), new Date());
+    assert(equalBits(await hiddenOf(spec), expected));
+    const after = await Deno.stat(path);
+    assertEquals([after.ino, after.mtime], [ino, mtime]);
+  }));
+
+Deno.test("verifyStore() removes damaged packed files, marked or not, and what interrupted packing left", () =>
+  withFixture("tiny-llama-tied/gguf/model-q4_0.gguf", async (spec, model) => {
+    const expected = await hiddenOf(spec);
+    const { layout } = model.store;
+    const names = await filesIn(spec.packed, /./);
+    const clean = await verifyStore(layout);
+    assertEquals(clean.damaged, []);
+    const marked = await damage(spec, "layer.0", { keepMark: true });
+    const cut = join(spec.packed, names.find((name) => !marked.path.endsWith(name))!);
+    await Deno.truncate(cut, 10);
+    const left = [7200, 60].map((seconds) => {
+      const path = `${marked.path}.${crypto.randomUUID()}`;
+      const time = new Date(Date.now() - 1000 * seconds);
+      Deno.writeFileSync(path, marked.good);
+      Deno.utimeSync(path, time, time);
+      return path;
+    });
+    let checked = 0;
+    const report = await verifyStore(layout, {
+      onProgress: ({ checkedBytes }) => checked = checkedBytes,
+    });
+    assertEquals([report.files, report.bytes], [clean.files, checked]);
+    assertEquals(report.damaged.map(({ path }) => path), [cut, marked.path].sort());
+    for (const { models, reason } of report.damaged) {
+      assertEquals(models, [model.manifest.name]);
+      assertMatch(reason, /^its sha256 is [0-9a-f]{64}$/);
+    }
+    const kept = names.filter((name) => ![cut, marked.path].includes(join(spec.packed, name)));
+    assertEquals(await filesIn(spec.packed, /./), [...kept, basename(left[1]!)].sort());
+    assert(equalBits(await hiddenOf(spec), expected));
+    assertEquals(await Deno.readFile(marked.path), marked.good);
+    assertEquals((await verifyStore(layout)).damaged, []);
   }));
 
 Deno.test("packed weights that cannot be written are an error of the disk", () =>

@@ -1,10 +1,12 @@
 /** The comparison of the kernels with ONNX Runtime that decides whether they may run a model's blocks. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { OpenBlocks } from "../wasm/block_file.ts";
 import { MdiError } from "../wasm/error.ts";
 import type { DecoderLayer } from "../wasm/simd/decoder.ts";
 import type { PackedBlock, PackedLayer, PackedMatrix } from "../wasm/simd/packed_block.ts";
+import { DIGEST_BYTES } from "../wasm/simd/packed_digest.ts";
 import { PackedFile } from "../wasm/simd/packed_file.ts";
 import { recogniseBlock } from "../wasm/simd/recognise.ts";
 import { loadSimdStage } from "../wasm/simd/stage.ts";
@@ -63,7 +65,7 @@ Deno.test("a kept verdict is believed without ONNX Runtime, a damaged one is mad
     }
   }));
 
-/** Changes a block's packed file behind its index. */
+/** Changes a block's packed file behind its index, and gives it the digest of what it is then. */
 async function spoil(
   spec: PackedSpec,
   name: string,
@@ -72,7 +74,9 @@ async function spoil(
   const path = await pathOf(spec, name, "packed");
   using file = await PackedFile.open(path);
   const bytes = await Deno.readFile(path);
-  change(bytes.subarray(bytes.length - file.dataBytes), file.block);
+  const all = bytes.subarray(0, bytes.length - DIGEST_BYTES);
+  change(all.subarray(all.length - file.dataBytes), file.block);
+  bytes.set(createHash("sha256").update(all).digest(), all.length);
   await Deno.writeFile(path, bytes);
 }
 

@@ -1,33 +1,21 @@
 /**
- * Whether a stored file still is what its hash says, without hashing it at every start: a file's time of
- * change is set to a moment in the past when its hash has been checked (as the Nix store does), and any
- * other time makes it be hashed again. The moment follows from the hash: an import tells a file from an
- * earlier one at the same path by its size and time. This notices what programs do to a file, and not what a failing disk
- * does to its bytes: `mdi store verify` hashes everything.
+ * Whether a stored file still is what its hash says, without hashing it at every start: a file is marked
+ * when its hash has been checked (`wasm/file_mark.ts`), and hashed again where it has no mark. This notices
+ * what programs do to a file, and not what a failing disk does to its bytes: `mdi store verify` hashes
+ * everything. The mark follows from the hash, so that an import can tell a file from an earlier one at the
+ * same path by its size and time.
  */
+import { isMarked, markFile } from "../../wasm/file_mark.ts";
+import { hashPacked, type HashPackedOptions } from "../../wasm/simd/packed_digest.ts";
 import { type Digest, hashFile, type HashFileOptions } from "./digest.ts";
 import { removeIfThere, statOf } from "./disk.ts";
 import type { StoreLayout } from "./layout.ts";
 import { withStoreLock } from "./lock.ts";
 
-/** The first moment. */
-const CHECKED_MS = Date.UTC(2000, 0, 2);
-/** A file system of two-second steps has the others too. */
-const STEP_MS = 2000;
-
-/** The time of change of a file whose hash has been checked: one of 2^24 in 2000 and 2001. */
-function checkedTime({ hex }: Digest): Date {
-  return new Date(CHECKED_MS + STEP_MS * parseInt(hex.slice(0, 6), 16));
-}
-
-/** Marks a file whose hash has been checked. */
-export async function markChecked(path: string, digest: Digest): Promise<void> {
-  const time = checkedTime(digest);
-  try {
-    await Deno.utime(path, time, time);
-  } catch {
-    // A file system that keeps no times: the file is hashed at every start.
-  }
+/** What a file hashes to, and what it should, in hex. */
+export interface Hashes {
+  actual: string;
+  expected: string;
 }
 
 /**
@@ -41,35 +29,69 @@ export async function checkIntegrity(
   signal?: AbortSignal,
 ): Promise<boolean> {
   const info = await statOf(path);
-  if (info?.mtime?.getTime() === checkedTime(digest).getTime()) return true;
-  const actual = await rehash(layout, path, digest, { signal });
-  if (actual !== undefined && actual !== digest.hex) {
+  if (info && isMarked(info, digest.hex)) return true;
+  const hashes = await rehash(layout, path, digest, { signal });
+  if (hashes === undefined) return false;
+  const { actual, expected } = hashes;
+  if (actual !== expected) {
     layout.onNote?.(`removed ${path}: its ${digest.algorithm} is ${actual}, so it was damaged`);
   }
-  return actual === digest.hex;
+  return actual === expected;
 }
 
 /**
  * Hashes a stored file whatever its mark says. It is marked where it is right and removed where it is
  * damaged, unless another process has put another file in its place meanwhile: that one is hashed then.
- * @returns what it hashed to; undefined where there is none.
+ * @returns what it hashed to, and should; undefined where there is none.
  */
 export async function rehash(
   layout: StoreLayout,
   path: string,
   digest: Digest,
   options: Omit<HashFileOptions, "algorithm"> = {},
-): Promise<string | undefined> {
+): Promise<Hashes | undefined> {
+  return await settle(layout, path, async () => {
+    const actual = await hashFile(path, { ...options, algorithm: digest.algorithm });
+    return actual === undefined ? undefined : { actual, expected: digest.hex };
+  });
+}
+
+/**
+ * As {@linkcode rehash}, for a packed file, which says itself what it must hash to.
+ * @returns as {@linkcode rehash}.
+ */
+export async function rehashPacked(
+  layout: StoreLayout,
+  path: string,
+  options: HashPackedOptions = {},
+): Promise<Hashes | undefined> {
+  return await settle(layout, path, async () => {
+    try {
+      using file = await Deno.open(path);
+      return await hashPacked(file, options);
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return undefined;
+      throw error;
+    }
+  });
+}
+
+/** Marks or removes a file by its hashes, of which `look` gives none where it is not there. */
+async function settle(
+  layout: StoreLayout,
+  path: string,
+  look: () => Promise<Hashes | undefined>,
+): Promise<Hashes | undefined> {
   while (true) {
     const before = await statOf(path);
-    const actual = before && await hashFile(path, { ...options, algorithm: digest.algorithm });
+    const hashes = before && await look();
     const settled = await withStoreLock(layout, async () => {
       if (!isSame(before, await statOf(path))) return false;
-      if (actual === digest.hex) await markChecked(path, digest);
+      if (hashes && hashes.actual === hashes.expected) await markFile(path, hashes.expected);
       else await removeIfThere(path);
       return true;
     });
-    if (settled) return actual;
+    if (settled) return hashes;
   }
 }
 

@@ -1,6 +1,6 @@
 /** The moment in which a received file becomes one of the store's. */
+import { markFile } from "../../wasm/file_mark.ts";
 import type { Digest } from "./digest.ts";
-import { markChecked } from "./integrity.ts";
 import type { StoreLayout } from "./layout.ts";
 import { withStoreLock } from "./lock.ts";
 import type { Receiver } from "./receiver.ts";
@@ -20,7 +20,7 @@ export async function publishChecked(
 ): Promise<void> {
   await withStoreLock(layout, async () => {
     await receiver.publish(path);
-    await markChecked(path, digest);
+    await markFile(path, digest.hex);
     await also();
   });
 }

@@ -1,5 +1,6 @@
 /** How much of a disk a store takes, and by what. */
 import { join } from "node:path";
+import { isUnfinishedName } from "../../wasm/simd/packed_name.ts";
 import type { Manifest } from "../model/types.ts";
 import { namesIn, removeIfThere, statOf } from "./disk.ts";
 import { isHash, type StoreLayout } from "./layout.ts";
@@ -95,7 +96,8 @@ export async function storedBlocks(layout: StoreLayout): Promise<Map<string, num
   return blocks;
 }
 
-async function packedFiles(layout: StoreLayout): Promise<Map<string, number>> {
+/** Sizes in bytes of all that is derived from blocks, by name. */
+export async function packedFiles(layout: StoreLayout): Promise<Map<string, number>> {
   const files = new Map<string, number>();
   for (const name of await namesIn(layout.packed)) {
     if (!isHash(blockOf(name))) continue;
@@ -123,6 +125,16 @@ async function treeBytes(path: string): Promise<number> {
   let bytes = 0;
   for (const name of await namesIn(path)) bytes += await treeBytes(join(path, name));
   return bytes;
+}
+
+/** Removes what processes left in `packed/` that ended while they wrote; who still writes changes the time. */
+export async function sweepPacked(layout: StoreLayout): Promise<void> {
+  for (const name of await namesIn(layout.packed)) {
+    if (!isUnfinishedName(name)) continue;
+    const path = join(layout.packed, name);
+    const info = await statOf(path);
+    if (info?.mtime && Date.now() - info.mtime.getTime() > HOUR_MS) await removeIfThere(path);
+  }
 }
 
 /** Removes what processes left in `tmp/` that ended without tidying. */

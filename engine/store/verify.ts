@@ -1,12 +1,13 @@
 /** Whether all that a store holds still is what it should be: `mdi store verify`. */
 import { join } from "node:path";
+import { isPackedName } from "../../wasm/simd/packed_name.ts";
 import { type Digest, sha256Of } from "./digest.ts";
 import { namesIn, onDisk, removeIfThere } from "./disk.ts";
-import { rehash } from "./integrity.ts";
+import { rehash, rehashPacked } from "./integrity.ts";
 import { blockPath, type StoreLayout } from "./layout.ts";
 import { withStoreLock } from "./lock.ts";
 import { manifestIds, manifestPath, readManifest, readPulled } from "./records.ts";
-import { hashesOf, storedBlocks } from "./usage.ts";
+import { blockOf, hashesOf, packedFiles, storedBlocks, sweepPacked } from "./usage.ts";
 
 /** How far {@linkcode verifyStore} is. */
 export interface VerifyProgress {
@@ -48,14 +49,15 @@ export interface VerifyOptions {
 interface KnownFile {
   path: string;
   bytes: number;
-  digest: Digest;
+  /** What it must hash to; null for a packed file, which says so itself. */
+  digest: Digest | null;
   /** Names of the models that need it. */
   models: string[];
 }
 
 /**
- * Hashes every block and every pulled file again. Damaged files are removed, so that they are cut or
- * fetched again.
+ * Hashes every block, packed file and pulled file again. Damaged files are removed, so that they are cut,
+ * packed or fetched again; so is what interrupted packing left.
  * @throws {MdiError} disk
  */
 export async function verifyStore(
@@ -66,6 +68,7 @@ export async function verifyStore(
   return await onDisk("verify the store", layout.root, async () => {
     const ids = await manifestIds(layout);
     const damaged = await removeDamagedManifests(layout, ids);
+    await sweepPacked(layout);
     const files = [...await blockFiles(layout), ...await pulledFiles(layout)];
     const totalBytes = files.reduce((sum, { bytes }) => sum + bytes, 0);
     let checkedBytes = 0;
@@ -74,9 +77,12 @@ export async function verifyStore(
       onProgress?.({ checkedBytes, totalBytes });
     };
     for (const { path, digest, models } of files) {
-      const actual = await rehash(layout, path, digest, { signal, onBytes });
-      if (actual === undefined || actual === digest.hex) continue;
-      damaged.push({ path, reason: `its ${digest.algorithm} is ${actual}`, models });
+      const hashes = digest
+        ? await rehash(layout, path, digest, { signal, onBytes })
+        : await rehashPacked(layout, path, { signal, onBytes });
+      if (hashes === undefined || hashes.actual === hashes.expected) continue;
+      const { algorithm } = digest ?? { algorithm: "sha256" };
+      damaged.push({ path, reason: `its ${algorithm} is ${hashes.actual}`, models });
     }
     return { files: ids.length + files.length, bytes: totalBytes, damaged };
   });
@@ -96,6 +102,7 @@ async function removeDamagedManifests(
   return damaged;
 }
 
+/** Blocks and what is derived from them. */
 async function blockFiles(layout: StoreLayout): Promise<KnownFile[]> {
   const models = new Map<string, string[]>();
   for (const id of await manifestIds(layout)) {
@@ -105,12 +112,21 @@ async function blockFiles(layout: StoreLayout): Promise<KnownFile[]> {
       models.set(hash, [...(models.get(hash) ?? []), manifest.name]);
     }
   }
-  return [...await storedBlocks(layout)].map(([hash, bytes]) => ({
+  const blocks = [...await storedBlocks(layout)].map(([hash, bytes]) => ({
     path: blockPath(layout, hash),
     bytes,
     digest: sha256Of(hash),
     models: models.get(hash) ?? [],
   }));
+  const packed = [...await packedFiles(layout)]
+    .filter(([name]) => isPackedName(name))
+    .map(([name, bytes]) => ({
+      path: join(layout.packed, name),
+      bytes,
+      digest: null,
+      models: models.get(blockOf(name)) ?? [],
+    }));
+  return [...blocks, ...packed];
 }
 
 async function pulledFiles(layout: StoreLayout): Promise<KnownFile[]> {

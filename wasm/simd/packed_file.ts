@@ -2,11 +2,12 @@
  * The packed file: a decoder block's weights as the kernels read them.
  *
  *     offset 0   8 bytes  "MDIPACKD"
- *            8   u32 LE   format version, 1
+ *            8   u32 LE   format version, 2
  *           12   u32 LE   L, the length of the index
  *           16   L bytes  the index: a PackedBlock as JSON
  *     align 64   data     matrices and vectors, each at a multiple of 64 bytes from the start of the
  *                         data section and followed by zeros up to the next one
+ *     last   32 bytes     the sha256 of all bytes before
  *
  * It is made from a block file on the device that computes with it, and can be made again at any time.
  * The version counts changes of this format and of the layouts that README.md draws.
@@ -14,13 +15,15 @@
 import { align } from "../block.ts";
 import { readInto } from "../block_file.ts";
 import { MdiError, messageOf } from "../error.ts";
+import { isMarked, markFile } from "../file_mark.ts";
 import type { PackedBlock } from "./packed_block.ts";
+import { DIGEST_BYTES, hashPacked, readDigest } from "./packed_digest.ts";
 import { checkPackedIndex } from "./packed_index.ts";
 
 /** The first eight bytes of a packed file. */
 export const PACKED_MAGIC = new TextEncoder().encode("MDIPACKD");
 /** The format version that this program writes and reads. */
-export const PACKED_VERSION = 1;
+export const PACKED_VERSION = 2;
 /** Bytes before the index. */
 export const PACKED_HEADER_BYTES = 16;
 /** An index longer than this is refused: real ones are below 10 KB. */
@@ -35,21 +38,23 @@ export class PackedFile implements Disposable {
   readonly #path: string;
   readonly #handle: Deno.FsFile;
   readonly #dataOffset: number;
+  readonly #digest: string;
 
   private constructor(
     path: string,
     handle: Deno.FsFile,
-    { block, dataOffset, dataBytes }: { block: PackedBlock; dataOffset: number; dataBytes: number },
+    { block, dataOffset, dataBytes, digest }: Contents,
   ) {
     this.#path = path;
     this.#handle = handle;
     this.#dataOffset = dataOffset;
+    this.#digest = digest;
     this.block = block;
     this.dataBytes = dataBytes;
   }
 
   /**
-   * Opens a file and checks its index.
+   * Opens a file and checks its index, but not its digest: {@linkcode PackedFile.isIntact} does.
    * @throws {MdiError} model_missing where it cannot be opened; model_corrupt where it is no packed file
    * of this version, or its index does not fit its data.
    */
@@ -65,7 +70,7 @@ export class PackedFile implements Disposable {
       );
     }
     try {
-      return new PackedFile(path, handle, await readFront(path, handle));
+      return new PackedFile(path, handle, await readContents(path, handle));
     } catch (error) {
       handle.close();
       throw error;
@@ -83,16 +88,39 @@ export class PackedFile implements Disposable {
     }
   }
 
+  /**
+   * Whether its bytes are what its digest says. A file that has the mark of its digest is believed; any
+   * other is hashed, and marked where it is right.
+   */
+  async isIntact(): Promise<boolean> {
+    if (isMarked(await this.#handle.stat(), this.#digest)) return true;
+    const { actual, expected } = await hashPacked(this.#handle);
+    if (actual !== expected) return false;
+    await this.mark();
+    return true;
+  }
+
+  /** Marks it as one whose digest is right. */
+  async mark(): Promise<void> {
+    await markFile(this.#path, this.#digest);
+  }
+
   /** Closes the file. */
   [Symbol.dispose](): void {
     this.#handle.close();
   }
 }
 
-async function readFront(
-  path: string,
-  handle: Deno.FsFile,
-): Promise<{ block: PackedBlock; dataOffset: number; dataBytes: number }> {
+/** What a file says of itself. */
+interface Contents {
+  block: PackedBlock;
+  dataOffset: number;
+  dataBytes: number;
+  /** In hex. */
+  digest: string;
+}
+
+async function readContents(path: string, handle: Deno.FsFile): Promise<Contents> {
   const { size } = await handle.stat();
   const head = new Uint8Array(PACKED_HEADER_BYTES);
   const got = await readInto(handle, 0, head);
@@ -106,15 +134,16 @@ async function readFront(
   }
   const indexBytes = view.getUint32(12, true);
   const dataOffset = align(PACKED_HEADER_BYTES + indexBytes);
-  if (indexBytes > MAX_INDEX_BYTES || dataOffset > size) {
+  if (indexBytes > MAX_INDEX_BYTES || dataOffset + DIGEST_BYTES > size) {
     throw corrupt(path, `its index of ${indexBytes} bytes is too long`);
   }
   const index = new Uint8Array(indexBytes);
   await readInto(handle, PACKED_HEADER_BYTES, index);
-  const dataBytes = size - dataOffset;
+  const dataBytes = size - DIGEST_BYTES - dataOffset;
+  const digest = await readDigest(handle, size);
   try {
     const value: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(index));
-    return { block: checkPackedIndex(value, dataBytes), dataOffset, dataBytes };
+    return { block: checkPackedIndex(value, dataBytes), dataOffset, dataBytes, digest };
   } catch (cause) {
     throw corrupt(path, `its index cannot be read (${messageOf(cause)})`, cause);
   }

@@ -7,6 +7,7 @@ import { packed, Q4_1, Q8_0, RandomModel, weights, withFile } from "./_random_mo
 import { unpackMatrix } from "./_unpack.ts";
 import type { DecoderBlock } from "./decoder.ts";
 import type { PackedLayer, PackedMatrix, PackedVector } from "./packed_block.ts";
+import { DIGEST_BYTES } from "./packed_digest.ts";
 import { PACKED_HEADER_BYTES, PackedFile } from "./packed_file.ts";
 import { planPackedBlock } from "./packed_plan.ts";
 
@@ -48,7 +49,7 @@ Deno.test("a packed file gives back every weight of a block", async () => {
   ];
   for (const block of blocks) {
     const bytes = await packed(model, block);
-    assertEquals(bytes.length % 64, 0);
+    assertEquals(bytes.length % 64, DIGEST_BYTES);
     await withFile(bytes, async (path) => {
       using file = await PackedFile.open(path);
       assertEquals(file.dataBytes, planPackedBlock(block).dataBytes);
@@ -82,10 +83,11 @@ Deno.test("PackedFile.open() refuses what is no packed file, and names it", asyn
   const cases: [Uint8Array, string][] = [
     [new Uint8Array(0), "header"],
     [changed((it) => it.setUint8(0, 0)), "header"],
-    [changed((it) => it.setUint32(8, 2, true)), "version is 2"],
+    [changed((it) => it.setUint32(8, 1, true)), "version is 1"],
     [changed((it) => it.setUint32(12, 0xffffffff, true)), "too long"],
     [changed((it) => it.setUint32(12, indexBytes - 1, true)), "cannot be read"],
     [bytes.slice(0, -64), "do not fit"],
+    [bytes.slice(0, align(PACKED_HEADER_BYTES + indexBytes)), "too long"],
   ];
   for (const [file, message] of cases) {
     await withFile(file, async (path) => {
@@ -96,13 +98,40 @@ Deno.test("PackedFile.open() refuses what is no packed file, and names it", asyn
   }
   await withFile(bytes, async (path) => {
     using file = await PackedFile.open(path);
-    await Deno.truncate(path, bytes.length - 1);
+    await Deno.truncate(path, bytes.length - DIGEST_BYTES - 1);
     const last = new Uint8Array(64);
     const read = () => file.readInto(file.dataBytes - 64, last);
     const error = await assertRejects(read, MdiError, "it ends inside");
     assertEquals(error.code, "model_corrupt");
     const missing = await assertRejects(() => PackedFile.open(`${path}.no`), MdiError);
     assertEquals(missing.code, "model_missing");
+  });
+});
+
+Deno.test("PackedFile.isIntact() believes a mark, hashes what has none, and sees every flipped bit", async () => {
+  const model = new RandomModel("layer.0");
+  const bytes = await packed(model, model.layer());
+  await withFile(bytes, async (path) => {
+    using file = await PackedFile.open(path);
+    const times = async () => (await Deno.stat(path)).mtime;
+    const written = await times();
+    assert(await file.isIntact());
+    const marked = await times();
+    assert(marked! < written!, "it is marked");
+    const dataOffset = bytes.length - DIGEST_BYTES - file.dataBytes;
+    for (const at of [dataOffset, dataOffset + 1000, bytes.length - DIGEST_BYTES - 1]) {
+      const changed = bytes.slice();
+      changed[at]! ^= 1;
+      await Deno.writeFile(path, changed);
+      assertEquals(await file.isIntact(), false, `byte ${at}`);
+      // Nothing tells it from the right one now, unless it is hashed.
+      await Deno.utime(path, marked!, marked!);
+      assert(await file.isIntact());
+    }
+    bytes[bytes.length - 1]! ^= 1;
+    await Deno.writeFile(path, bytes);
+    await Deno.utime(path, new Date(), new Date());
+    assertEquals(await file.isIntact(), false, "the digest itself");
   });
 });
 

@@ -1,5 +1,4 @@
 /** The packed files of a stage's blocks: found where an earlier start left them, else made. */
-import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { OpenBlocks } from "../block_file.ts";
@@ -7,7 +6,8 @@ import { MdiError, messageOf } from "../error.ts";
 import type { DecoderBlock, Matrix } from "./decoder.ts";
 import { blockReader } from "./pack_from.ts";
 import type { PackedBlock } from "./packed_block.ts";
-import { PACKED_VERSION, PackedFile } from "./packed_file.ts";
+import { PackedFile } from "./packed_file.ts";
+import { packedName, unfinishedPath } from "./packed_name.ts";
 import { planPackedBlock } from "./packed_plan.ts";
 import { writePackedBlock } from "./packed_writer.ts";
 
@@ -81,7 +81,9 @@ export class PackedFiles implements AsyncDisposable {
     }
     await write(path, (append) => writePackedBlock(block, blockReader(blocks), append, { embed }));
     this.made.push(name);
-    this.#files.set(name, await PackedFile.open(path));
+    const file = await PackedFile.open(path);
+    this.#files.set(name, file);
+    if (kept) await file.mark();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -94,22 +96,14 @@ function isTied(index: PackedBlock): boolean {
   return index.kind === "head" && "tied" in index.weight.weight;
 }
 
-/**
- * Begins with the block's own hash, with which it goes. The rest tells apart what equal block files become
- * beside other blocks: with other weights in those, or without a table to share.
- */
-function packedName(hashes: readonly string[], tied: boolean): string {
-  const key = createHash("sha256").update(`${tied}\n${hashes.join("\n")}`).digest("hex");
-  return `${hashes[0]}.packed${PACKED_VERSION}-${key.slice(0, 16)}`;
-}
-
 /** A packed file of this index; undefined where there is none, or one that is damaged or has another. */
 async function openIfGood(path: string, index: PackedBlock): Promise<PackedFile | undefined> {
   try {
-    const file = await PackedFile.open(path);
-    if (isDeepStrictEqual(file.block, index)) return file;
-    file[Symbol.dispose]();
-    return undefined;
+    using opened = new DisposableStack();
+    const file = opened.use(await PackedFile.open(path));
+    if (!isDeepStrictEqual(file.block, index) || !await file.isIntact()) return undefined;
+    opened.move();
+    return file;
   } catch (error) {
     if (error instanceof MdiError) return undefined;
     throw error;
@@ -121,7 +115,7 @@ async function write(
   path: string,
   fill: (append: (bytes: Uint8Array) => Promise<void>) => Promise<void>,
 ): Promise<void> {
-  const temporary = `${path}.${crypto.randomUUID()}`;
+  const temporary = unfinishedPath(path);
   try {
     {
       using file = await Deno.open(temporary, { write: true, createNew: true });

@@ -1,4 +1,5 @@
 /** Writes packed files (format: `packed_file.ts`). */
+import { createHash } from "node:crypto";
 import { align } from "../block.ts";
 import { MdiError, messageOf } from "../error.ts";
 import type { DecoderBlock, Matrix, Vector } from "./decoder.ts";
@@ -36,17 +37,23 @@ export async function writePackedBlock(
       { cause },
     );
   }
-  await write(front(index));
+  const hash = createHash("sha256");
+  const append = async (bytes: Uint8Array) => {
+    hash.update(bytes);
+    await write(bytes);
+  };
+  await append(front(index));
   for (const part of parts) {
     let written = 0;
     const count = async (bytes: Uint8Array) => {
-      await write(bytes);
+      await append(bytes);
       written += bytes.length;
     };
     if ("matrix" in part) await packFrom(read, part.matrix, count);
     else await eachPiece(part.vector, read, count);
-    if (align(written) > written) await write(new Uint8Array(align(written) - written));
+    if (align(written) > written) await append(new Uint8Array(align(written) - written));
   }
+  await write(hash.digest());
 }
 
 /** The bytes before the data section. */

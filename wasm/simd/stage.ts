@@ -22,6 +22,9 @@ import { frequencyRows, type RopeRows, tableRows } from "./rope_rows.ts";
 import { SimdStage } from "./stage_core.ts";
 import { judge } from "./verdict.ts";
 
+/** What wasm32 can address, less what buffers and a few caches take. */
+const MOST_WEIGHT_BYTES = 2 ** 32 - 200e6;
+
 /** What tests may force, and the comparison with ONNX Runtime. */
 export interface SimdOptions {
   /** The kernels' build; by default the best that the host can run. */
@@ -44,6 +47,8 @@ export async function loadSimdStage(
   using blocks = await OpenBlocks.open(spec.blocks);
   const recognised = recogniseStage(spec.range, (name) => blocks.header(name).model);
   if (recognised.kind === "unrecognised") return { unusable: recognised.reason };
+  const misfit = misfitOf(spec, recognised.blocks);
+  if (misfit !== null) return { unusable: misfit };
   const compiled = await compileKernels(options.build);
   if (!compiled) return { unusable: "this host has no WebAssembly SIMD" };
   const { module, version } = compiled;
@@ -102,6 +107,24 @@ export async function loadSimdStage(
   return stage;
 }
 
+/** Why blocks do not have the sizes that the manifest tells of; null where they have. */
+function misfitOf(
+  { dModel, vocab }: StageSpec,
+  blocks: ReadonlyMap<string, DecoderBlock>,
+): string | null {
+  for (const [name, block] of blocks) {
+    const table = block.kind === "embed"
+      ? block.table
+      : block.kind === "head"
+      ? block.weight.weight
+      : null;
+    const width = block.kind === "layer" ? block.dModel : table!.k;
+    if (width !== dModel) return `${name} has rows of ${width} values and not ${dModel}`;
+    if (table && table.n !== vocab) return `${name} has ${table.n} tokens and not ${vocab}`;
+  }
+  return null;
+}
+
 /** A stage whose blocks were recognised before, for its own comparison. */
 async function loadUnjudged(spec: StageSpec, options: SimdOptions): Promise<Stage> {
   const loaded = await loadSimdStage(spec, { ...options, unjudged: true });
@@ -134,6 +157,13 @@ function blocksToPack(
 
 function checkMemory({ memoryBytes, model }: StageSpec, wanted: readonly BlockToPack[]): void {
   const bytes = bytesToPack(wanted);
+  if (bytes > MOST_WEIGHT_BYTES) {
+    throw new MdiError(
+      "memory",
+      `Cannot load ${model}: its weights take ${bytes} bytes, and WebAssembly ends at 4 GB; give this node fewer layers with --layers`,
+      { details: { requiredBytes: bytes, availableBytes: MOST_WEIGHT_BYTES } },
+    );
+  }
   if (memoryBytes === null || bytes <= memoryBytes) return;
   throw new MdiError(
     "memory",
