@@ -147,7 +147,7 @@ export function createProgram(startCommand: Start, output: OutputOptions): Comma
     .action((_options, command) => start(command.optsWithGlobals(), storeListCommand));
   withOutput(
     store.command("verify").summary("Check every stored byte against its hash.").description(
-      "Check every stored byte against its hash. Damaged files are removed, and cut or fetched again when they are needed.",
+      "Check every stored byte against its hash. Damaged files are removed, and cut, packed or fetched again when they are needed.",
     ),
   ).action((_options, command) => start(command.optsWithGlobals(), storeVerifyCommand));
   withOutput(store.command("remove <model>").description("Remove a model and free its space."))

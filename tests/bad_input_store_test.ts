@@ -115,7 +115,10 @@ Deno.test("mdi notices a damaged block, and has it again: cut by a starter, fetc
   const verified = await runMdi(["store", "verify"], { home });
   assertEquals(verified.code, 3);
   assertMatch(verified.stdout, new RegExp(`removed ${own}: its sha256 is .*; needed by model-f32`));
-  assertMatch(verified.stderr, /1 damaged file: removed, and cut or fetched again when needed/);
+  assertMatch(
+    verified.stderr,
+    /1 damaged file: removed, and cut, packed or fetched again when needed/,
+  );
 
   await damageBlock(home); // another one, which verify has not seen
   const second = await runMdi(run, { home });
