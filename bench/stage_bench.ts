@@ -7,14 +7,11 @@
  * Everything is interleaved within a round; ratios are of one round, and their median is told.
  */
 import { parseArgs } from "node:util";
-import { importModel } from "../engine/model/import.ts";
-import { openModel } from "../engine/model/open.ts";
-import { openStore } from "../engine/store/store.ts";
-import { blocksFor } from "../rpc/configuration.ts";
 import type { SimdStage } from "../wasm/simd/stage_core.ts";
 import { loadSimdStage } from "../wasm/simd/stage.ts";
 import type { Stage, StageSpec } from "../wasm/stage.ts";
 import { loadWorkerStage } from "../wasm/worker_stage.ts";
+import { wholeModel } from "./model_spec.ts";
 import { keep, print } from "./report.ts";
 import { median } from "./statistics.ts";
 
@@ -178,23 +175,7 @@ async function measure(spec: StageSpec): Promise<void> {
 
 const home = await Deno.makeTempDir({ prefix: "mdi-bench-" });
 try {
-  const store = await openStore(home);
-  await using source = await openModel(values.model);
-  const manifest = await importModel(source, store);
-  const { hidden: dModel, layers, vocab } = manifest.config;
-  const range = { embed: true, layers: [0, layers - 1] as const, head: true };
-  await measure({
-    model: manifest.name,
-    range,
-    blocks: blocksFor(manifest, range.layers, ["embed", "head"])
-      .map(({ name, hash }) => ({ name, hash, path: store.path(hash) })),
-    dModel,
-    vocab,
-    memoryBytes: null,
-    threads: 1,
-    kv: "f32",
-    packed: store.layout.packed,
-  });
+  await measure(await wholeModel(values.model, home));
 } finally {
   await Deno.remove(home, { recursive: true });
 }

@@ -170,7 +170,8 @@ export function tinyBlocks(type: GgufType = "Q4_1"): TinyBlock[] {
   return [embedBlock(), ...layers, headBlock()];
 }
 
-function embedBlock(): TinyBlock {
+/** The embedding's block. */
+export function embedBlock(): TinyBlock {
   const { vocab, dModel } = TINY;
   const graph = new Builder();
   graph.input("input_ids", INT64, [1, "T"]);
@@ -184,15 +185,58 @@ function embedBlock(): TinyBlock {
   return graph.build("embed");
 }
 
-/** Attention and a residual; enough to depend on the cache, positions and every weight. */
-function layerBlock(index: number, type: GgufType): TinyBlock {
-  const { dModel, heads, kvHeads, headDim } = TINY;
-  const graph = new Builder();
+/** The inputs that every layer has. */
+export function addLayerInputs(graph: Builder): void {
+  const { dModel, kvHeads, headDim } = TINY;
   graph.input("hidden", FLOAT, [1, "T", dModel]);
   graph.input("attention_mask", INT64, [1, "total"]);
   for (const name of ["past.key", "past.value"]) {
     graph.input(name, FLOAT, [1, kvHeads, "P", headDim]);
   }
+}
+
+/** The outputs that every layer has. */
+export function addLayerOutputs(graph: Builder): void {
+  const { dModel, kvHeads, headDim } = TINY;
+  graph.output("hidden_out", FLOAT, [1, "T", dModel]);
+  for (const name of ["present.key", "present.value"]) {
+    graph.output(name, FLOAT, [1, kvHeads, "total", headDim]);
+  }
+}
+
+/** From the mask: "seqlens", the index of the last position, and "total32", their number. */
+export function addSequenceLengths(graph: Builder): void {
+  graph.inline("axis", INT64, [1], BigInt64Array.of(1n));
+  graph.inline("one", INT64, [], BigInt64Array.of(1n));
+  graph.node("ReduceSum", ["attention_mask", "axis"], ["sum"], { ints: { keepdims: 0 } });
+  graph.node("Sub", ["sum", "one"], ["less"]);
+  graph.node("Cast", ["less"], ["seqlens"], { ints: { to: INT32 } });
+  graph.node("Shape", ["attention_mask"], ["shape"]);
+  graph.node("Gather", ["shape", "one"], ["total"]);
+  graph.node("Cast", ["total"], ["total32"], { ints: { to: INT32 } });
+}
+
+/** The product of an input with the embedding's table, as the head's output. */
+export function addTiedLogits(graph: Builder, input: string): void {
+  const { vocab, dModel } = TINY;
+  graph.borrowed("weight", UINT8, [vocab, rowBytes("Q8_0", dModel)], {
+    location: "embed",
+    offset: 0,
+    length: EMBEDDING.length,
+  });
+  graph.node("MatMulGguf", [input, "weight"], ["logits"], {
+    domain: "mdi",
+    ints: { K: dModel, N: vocab },
+    type: "Q8_0",
+  });
+  graph.output("logits", FLOAT, [1, "T", vocab]);
+}
+
+/** Attention and a residual; enough to depend on the cache, positions and every weight. */
+function layerBlock(index: number, type: GgufType): TinyBlock {
+  const { dModel, heads, kvHeads, headDim } = TINY;
+  const graph = new Builder();
+  addLayerInputs(graph);
   const linear = (name: string, x: string, n: number) => {
     const bytes = ggufBytes(type, n, dModel, 100 * index + name.length + n);
     graph.weight(`${name}.weight`, UINT8, [n, rowBytes(type, dModel)], bytes);
@@ -205,14 +249,7 @@ function layerBlock(index: number, type: GgufType): TinyBlock {
   linear("query", "hidden", heads * headDim);
   linear("key", "hidden", kvHeads * headDim);
   linear("value", "hidden", kvHeads * headDim);
-  graph.inline("axis", INT64, [1], BigInt64Array.of(1n));
-  graph.inline("one", INT64, [], BigInt64Array.of(1n));
-  graph.node("ReduceSum", ["attention_mask", "axis"], ["sum"], { ints: { keepdims: 0 } });
-  graph.node("Sub", ["sum", "one"], ["less"]);
-  graph.node("Cast", ["less"], ["seqlens"], { ints: { to: INT32 } });
-  graph.node("Shape", ["attention_mask"], ["shape"]);
-  graph.node("Gather", ["shape", "one"], ["total"]);
-  graph.node("Cast", ["total"], ["total32"], { ints: { to: INT32 } });
+  addSequenceLengths(graph);
   graph.node(
     "GroupQueryAttention",
     ["query", "key", "value", "past.key", "past.value", "seqlens", "total32"],
@@ -221,28 +258,15 @@ function layerBlock(index: number, type: GgufType): TinyBlock {
   );
   linear("projected", "attended", dModel);
   graph.node("Add", ["hidden", "projected"], ["hidden_out"]);
-  graph.output("hidden_out", FLOAT, [1, "T", dModel]);
-  for (const name of ["present.key", "present.value"]) {
-    graph.output(name, FLOAT, [1, kvHeads, "total", headDim]);
-  }
+  addLayerOutputs(graph);
   return graph.build(`layer.${index}`);
 }
 
 function headBlock(): TinyBlock {
-  const { vocab, dModel } = TINY;
+  const { dModel } = TINY;
   const graph = new Builder();
   graph.input("hidden", FLOAT, [1, "T", dModel]);
-  graph.borrowed("weight", UINT8, [vocab, rowBytes("Q8_0", dModel)], {
-    location: "embed",
-    offset: 0,
-    length: EMBEDDING.length,
-  });
-  graph.node("MatMulGguf", ["hidden", "weight"], ["logits"], {
-    domain: "mdi",
-    ints: { K: dModel, N: vocab },
-    type: "Q8_0",
-  });
-  graph.output("logits", FLOAT, [1, "T", vocab]);
+  addTiedLogits(graph, "hidden");
   return graph.build("head");
 }
 

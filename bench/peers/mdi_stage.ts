@@ -1,10 +1,7 @@
 /** A model as one stage in a worker, the way a node holds it, without a ring. */
-import { importModel } from "../../engine/model/import.ts";
-import { openModel } from "../../engine/model/open.ts";
-import { openStore } from "../../engine/store/store.ts";
-import { blocksFor } from "../../rpc/configuration.ts";
 import type { Backend, Stage } from "../../wasm/stage.ts";
 import { loadWorkerStage } from "../../wasm/worker_stage.ts";
+import { wholeModel } from "../model_spec.ts";
 
 /** Id of the only sample. */
 const SAMPLE = 0;
@@ -35,25 +32,10 @@ export class MdiModel implements AsyncDisposable {
     await using owned = new AsyncDisposableStack();
     const home = await Deno.makeTempDir({ prefix: "mdi-bench-" });
     owned.defer(() => Deno.remove(home, { recursive: true }));
-    const store = await openStore(home);
-    const source = owned.use(await openModel(path));
-    const manifest = await importModel(source, store);
-    const { hidden: dModel, layers, vocab } = manifest.config;
-    const range = { embed: true, layers: [0, layers - 1] as const, head: true };
-    const stage = owned.use(
-      await loadWorkerStage(options.backend, {
-        model: manifest.name,
-        range,
-        blocks: blocksFor(manifest, range.layers, ["embed", "head"])
-          .map(({ name, hash }) => ({ name, hash, path: store.path(hash) })),
-        dModel,
-        vocab,
-        memoryBytes: null,
-        threads: options.threads,
-        kv: "f32",
-        packed: null,
-      }),
-    );
+    // Nothing is kept, so that no comparison with ONNX Runtime comes before the load.
+    const spec = { ...await wholeModel(path, home), packed: null, threads: options.threads };
+    const { dModel } = spec;
+    const stage = owned.use(await loadWorkerStage(options.backend, spec));
     stage.open(SAMPLE, options.context);
     return new MdiModel(stage, dModel, owned.move());
   }

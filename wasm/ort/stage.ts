@@ -4,7 +4,7 @@
  */
 import { type Candidates, takeCandidates } from "../candidates.ts";
 import { OpenBlocks } from "../block_file.ts";
-import { MdiError } from "../error.ts";
+import { checkSegment } from "../check_segment.ts";
 import type { Batch, Stage, StageInfo, StageSpec } from "../stage.ts";
 import { free } from "./runtime.ts";
 import { type EmbedTable, planEmbedTable } from "./embed_table.ts";
@@ -111,21 +111,7 @@ class OrtStage implements Stage {
     const parts: Float32Array[] = [];
     let row = 0;
     for (const segment of segments) {
-      const cache = this.#caches.get(segment.sample);
-      if (!cache || cache.length !== segment.position) {
-        throw new MdiError(
-          "protocol",
-          `Cannot compute sample ${segment.sample} at position ${segment.position}: its cache ${
-            cache ? `holds ${cache.length} tokens` : "is not open"
-          }`,
-        );
-      }
-      if (segment.position + segment.rows > cache.capacity) {
-        throw new MdiError(
-          "protocol",
-          `Cannot compute sample ${segment.sample}: ${segment.rows} rows at ${segment.position} exceed its capacity of ${cache.capacity} tokens`,
-        );
-      }
+      const cache = checkSegment(this.#caches.get(segment.sample), segment);
       let rows: Int32Array | Float32Array = ids
         ? ids.subarray(row, row + segment.rows)
         : hidden!.subarray(row * d, (row + segment.rows) * d);

@@ -1,5 +1,5 @@
 /** The KV caches of a stage's samples: pages of 64 positions, taken as they are needed. */
-import { MdiError } from "../error.ts";
+import { checkSegment } from "../check_segment.ts";
 import type { Segment } from "../stage.ts";
 import { PAGE } from "./abi.ts";
 import type { KernelMemory } from "./memory.ts";
@@ -90,29 +90,4 @@ export class KvCaches {
     cache.table = table;
     cache.room = room;
   }
-}
-
-/**
- * Checks that a segment's rows follow what a sample's cache holds.
- * @throws {MdiError} protocol
- */
-export function checkSegment<T extends { length: number; capacity: number }>(
-  cache: T | undefined,
-  { sample, position, rows }: Segment,
-): T {
-  if (!cache || cache.length !== position) {
-    throw new MdiError(
-      "protocol",
-      `Cannot compute sample ${sample} at position ${position}: its cache ${
-        cache ? `holds ${cache.length} tokens` : "is not open"
-      }`,
-    );
-  }
-  if (position + rows > cache.capacity) {
-    throw new MdiError(
-      "protocol",
-      `Cannot compute sample ${sample}: ${rows} rows at ${position} exceed its capacity of ${cache.capacity} tokens`,
-    );
-  }
-  return cache;
 }

@@ -1,5 +1,5 @@
 /** Packed weights into a stage's memory. */
-import { Q8_F2, Q8_FZ, Q8_H, READS_I8 } from "./abi.ts";
+import { GROUP, Q8_F2, Q8_FZ, Q8_H, READS_I8 } from "./abi.ts";
 import type { KernelMemory } from "./memory.ts";
 import type { Kernels } from "./module.ts";
 import type {
@@ -13,9 +13,6 @@ import type {
 import type { PackedFile } from "./packed_file.ts";
 import { groupsOf } from "./packed_layout.ts";
 import type { HeadAt, LayerAt, LinearAt, MatrixAt, NormAt } from "./program.ts";
-
-/** Biases are read in whole groups of 16. */
-const VECTOR_PADDING = 16;
 
 /** Where a stage's weights go. */
 export interface WeightTarget {
@@ -88,8 +85,7 @@ export class WeightLoader {
 
   async #vector({ length, offset }: PackedVector): Promise<number> {
     const { memory } = this.#target;
-    const padded = Math.ceil(length / VECTOR_PADDING) * VECTOR_PADDING;
-    const address = memory.take(4 * padded);
+    const address = memory.take(4 * GROUP * groupsOf(length)); // biases are read in whole groups
     await this.#file.readInto(offset, memory.bytes(address, 4 * length));
     return address;
   }

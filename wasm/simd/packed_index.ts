@@ -13,7 +13,7 @@ import type {
 import { packedBytes, packedKindInfo } from "./packed_layout.ts";
 
 /** What is wrong with an index: "layer.gate.weight: kind is 99". */
-export class BadIndex extends Error {
+class BadIndex extends Error {
   override readonly name = "BadIndex";
 }
 

@@ -7,9 +7,10 @@ import type { DecoderBlock, Matrix } from "./decoder.ts";
 import { blockReader } from "./pack_from.ts";
 import type { PackedBlock } from "./packed_block.ts";
 import { PackedFile } from "./packed_file.ts";
-import { packedName, unfinishedPath } from "./packed_name.ts";
+import { packedName } from "./packed_name.ts";
 import { planPackedBlock } from "./packed_plan.ts";
 import { writePackedBlock } from "./packed_writer.ts";
+import { writeInPlace } from "./write_in_place.ts";
 
 /** A block to be packed. */
 export interface BlockToPack {
@@ -110,23 +111,14 @@ async function openIfGood(path: string, index: PackedBlock): Promise<PackedFile 
   }
 }
 
-/** Writes a file under another name and moves it into its place when all of it is on the disk. */
+/** Writes a packed file; what is no MdiError is the disk's. */
 async function write(
   path: string,
   fill: (append: (bytes: Uint8Array) => Promise<void>) => Promise<void>,
 ): Promise<void> {
-  const temporary = unfinishedPath(path);
   try {
-    {
-      using file = await Deno.open(temporary, { write: true, createNew: true });
-      await fill(async (bytes) => {
-        for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
-      });
-      await file.sync();
-    }
-    await Deno.rename(temporary, path);
+    await writeInPlace(path, fill);
   } catch (cause) {
-    await Deno.remove(temporary).catch(() => {});
     if (cause instanceof MdiError) throw cause;
     throw new MdiError(
       "disk",

@@ -96,11 +96,6 @@ export interface Buffers {
   gatedQ: Rows;
 }
 
-/** Bytes of a quantised row: the codes, and 16 bytes for each block of 32. */
-export function quantisedBytes(k: number): number {
-  return k + k / BLOCK * 16;
-}
-
 /** Places buffers for `rows` rows; products may write up to 3 rows more. */
 export function placeBuffers(
   take: (bytes: number) => number,
@@ -113,6 +108,7 @@ export function placeBuffers(
   const floats = (n: number) => place(4 * n);
   const heads = most((it) => it.heads * it.headDim);
   const inner = most((it) => it.gate.weight.n);
+  // The codes of each block of 32, and 16 bytes beside them.
   const quantised = (n: number) => place(Math.ceil(n / BLOCK) * (BLOCK + 16));
   return {
     hidden: floats(dModel),

@@ -228,7 +228,7 @@ export class SimdStage implements Stage {
     const layer = this.#parts.layers[0];
     const pages = Math.ceil(tokens / PAGE);
     if (!layer || this.#threads === 1 || pages <= this.#partialPages) return;
-    const bytes = (count: number) => count * layer.heads * 4 * (layer.headDim + 4);
+    const bytes = (count: number) => partialBytes(count * layer.heads, layer.headDim);
     const room = Math.max(16, 2 * pages);
     const address = this.#memory.take(bytes(room));
     if (this.#partialPages > 0) this.#memory.give(this.#partials, bytes(this.#partialPages));
@@ -321,11 +321,16 @@ export class SimdStage implements Stage {
   }
 }
 
+/** Bytes of attention's partial results of so many heads: for each its values, maximum, sum, two words of padding. */
+function partialBytes(heads: number, headDim: number): number {
+  return 4 * heads * (headDim + 4);
+}
+
 /** Bytes that attention wants of a thread: the states of all heads, a partial result, and its scores. */
 function scratchBytes(layer: LayerAt | undefined): number {
   if (!layer) return 0;
   const { heads, kvHeads, headDim } = layer;
-  const bytes = 4 * (heads + heads / kvHeads) * (headDim + 4) + 2048 + 16 * headDim;
+  const bytes = partialBytes(heads + heads / kvHeads, headDim) + 2048 + 16 * headDim;
   return Math.ceil(bytes / 64) * 64;
 }
 

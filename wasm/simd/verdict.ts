@@ -12,6 +12,7 @@ import { answer, makeProbe, relativeError, toleranceOf } from "./compare.ts";
 import type { DecoderBlock } from "./decoder.ts";
 import { PACKED_VERSION } from "./packed_file.ts";
 import { Reference } from "./reference.ts";
+import { writeInPlace } from "./write_in_place.ts";
 
 /** What is kept of a comparison. */
 interface Verdict {
@@ -120,12 +121,9 @@ async function keep(
   const hash = blocks.find((it) => it.name === name)?.hash;
   if (!hash) return;
   const path = join(packed, `${hash}.verdict-${signature}`);
-  const temporary = `${path}.${crypto.randomUUID()}`;
   try {
-    await Deno.writeTextFile(temporary, JSON.stringify(verdict));
-    await Deno.rename(temporary, path);
+    await writeInPlace(path, (append) => append(new TextEncoder().encode(JSON.stringify(verdict))));
   } catch (cause) {
-    await Deno.remove(temporary).catch(() => {});
     throw new MdiError("disk", `Cannot write ${path}: ${messageOf(cause)}; make room`, { cause });
   }
 }

@@ -1,9 +1,10 @@
 // The operations of a program, each split into items that any thread may take.
 import {
-  BLOCK, GROUP, OP_ATTEND, OP_CACHE, OP_EMBED, OP_GATE_UP, OP_LINEAR, OP_MERGE, OP_NORM, OP_QUANTISE,
+  BF16, BLOCK, GROUP, OP_ATTEND, OP_CACHE, OP_EMBED, OP_GATE_UP, OP_LINEAR, OP_MERGE, OP_NORM, OP_QUANTISE,
   PAGE, PARTIALS, READING, ROTATION_STRIDE, ROTATIONS, ROW_BYTES, ROWS, SCRATCH, SCRATCH_STRIDE,
 } from "../abi";
 import { attendPage, finishHeads, mergePage } from "./attention";
+import { partialBytes } from "./attention_rows";
 import { storeKey, storeValue } from "./cache";
 import { embedRow } from "./embed";
 import { linear } from "./linear";
@@ -17,10 +18,7 @@ import { swigluBlock, swigluFloat } from "./swiglu";
 @inline function float(op: usize, i: usize): f32 { return load<f32>(op + (i << 2)); }
 @inline function rowOf(r: i32): usize { return <usize>load<u32>(ROWS) + <usize>r * ROW_BYTES; }
 /** Whether a weight's input is quantised: all kinds but the three of floating point. */
-@inline function isQuantised(kind: i32): bool { return kind > 2; }
-
-/** Bytes of the partial result of one query head: D values, maximum, sum and two words of padding. */
-@inline function partialBytes(D: i32): usize { return (<usize>D + 4) << 2; }
+@inline function isQuantised(kind: i32): bool { return kind > BF16; }
 
 /** One row alone is attended in parts, a page each, so that several threads have work. */
 @inline function isSplit(rows: i32, threads: i32): bool { return rows == 1 && threads > 1; }
