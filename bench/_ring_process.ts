@@ -1,7 +1,7 @@
 // deno-lint-ignore-file no-console
 /**
  * One process of `ring_bench.ts`: loads a ring as told by its argument, says "ready", and for each line
- * on standard input runs the samples once and prints the figures as a JSON line.
+ * on standard input runs as many samples as it says and prints the figures as a JSON line.
  */
 import { openRing, type Ring, type Summary } from "../mod.ts";
 
@@ -11,7 +11,6 @@ export interface RunOptions {
   home: string;
   peers: string[];
   layers?: string;
-  samples: number;
   tokens: number;
 }
 
@@ -40,12 +39,12 @@ async function serve(options: RunOptions): Promise<void> {
     ...(layers ? { layers } : {}),
   });
   console.log("ready");
-  for await (const _ of Deno.stdin.readable) {
-    console.log(JSON.stringify(await run(ring, options)));
+  for await (const line of Deno.stdin.readable.pipeThrough(new TextDecoderStream())) {
+    console.log(JSON.stringify(await run(ring, Number(line), options.tokens)));
   }
 }
 
-async function run(ring: Ring, { samples, tokens }: RunOptions): Promise<RunFigures> {
+async function run(ring: Ring, samples: number, tokens: number): Promise<RunFigures> {
   const before = await ring.summary();
   const start = performance.now();
   const generations = Array.from(

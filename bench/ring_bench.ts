@@ -1,7 +1,7 @@
 // deno-lint-ignore-file no-console
 /**
  * What a second node gains: tokens/s of a ring of two against one node, and against what two
- * independent processes of one node each gain on the same cores, interleaved.
+ * independent processes of one node each gain that share the same samples, on the same cores, interleaved.
  *
  *     deno run -A bench/ring_bench.ts --model FILE [--layers 10,20] [--samples 4] [--tokens 24]
  *         [--rounds 5] [--out FILE]
@@ -30,9 +30,9 @@ const samples = Number(values.samples);
 const tokens = Number(values.tokens);
 const rounds = Number(values.rounds);
 
-/** A process that runs the samples when told. */
+/** A process that runs as many samples as it is told. */
 interface Runner extends AsyncDisposable {
-  run(): Promise<RunFigures>;
+  run(samples: number): Promise<RunFigures>;
 }
 
 async function startRunner(options: RunOptions): Promise<Runner> {
@@ -45,8 +45,8 @@ async function startRunner(options: RunOptions): Promise<Runner> {
   const lines = linesOf(child.stdout);
   await lines.next();
   return {
-    async run() {
-      await stdin.write(new TextEncoder().encode("\n"));
+    async run(samples) {
+      await stdin.write(new TextEncoder().encode(`${samples}\n`));
       return JSON.parse((await lines.next()).value!);
     },
     async [Symbol.asyncDispose]() {
@@ -90,7 +90,7 @@ async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<stri
 
 const dir = await Deno.makeTempDir({ prefix: "mdi-bench-" });
 try {
-  const common = { model, samples, tokens, peers: [] };
+  const common = { model, tokens, peers: [] };
   await using one = await startRunner({ ...common, home: join(dir, "one") });
   await using other = await startRunner({ ...common, home: join(dir, "one") });
   await using secondary = await startSecondary(join(dir, "secondary"));
@@ -102,10 +102,9 @@ try {
   });
   const raw: { one: RunFigures; two: RunFigures; independent: number }[] = [];
   for (let round = -1; round < rounds; round++) {
-    const alone = await one.run();
-    const ring = await two.run();
-    const both = await Promise.all([one.run(), other.run()]);
-    const independent = both.reduce((sum, each) => sum + each.tokensPerSecond, 0);
+    const alone = await one.run(samples);
+    const ring = await two.run(samples);
+    const independent = await share(one, other);
     if (round < 0) continue; // warms everything up
     raw.push({ one: alone, two: ring, independent });
     console.error(
@@ -123,6 +122,14 @@ try {
   }
 } finally {
   await Deno.remove(dir, { recursive: true });
+}
+
+/** Tokens/s of two processes that each run a half of the samples. */
+async function share(one: Runner, other: Runner): Promise<number> {
+  const half = Math.ceil(samples / 2);
+  if (half === samples) return (await one.run(samples)).tokensPerSecond;
+  const both = await Promise.all([one.run(half), other.run(samples - half)]);
+  return both.reduce((sum, each) => sum + each.tokensPerSecond, 0);
 }
 
 function report(raw: readonly { one: RunFigures; two: RunFigures; independent: number }[]): void {

@@ -14,7 +14,7 @@ import { MdiError, type MdiErrorCode, messageOf } from "../wasm/error.ts";
 import { defaultThreads } from "../wasm/threads.ts";
 import { demoHome } from "./demo_home.ts";
 import { LineReader } from "./line_reader.ts";
-import { permissionFlags, V8_FLAGS } from "./permissions.ts";
+import { permissionFlags, RUNTIME_FLAGS } from "./permissions.ts";
 import type { CommandContext, RootOptions } from "./program.ts";
 import { pullCommand } from "./pull.ts";
 import { starterCommand } from "./starter.ts";
@@ -112,7 +112,8 @@ class SecondaryProcess implements AsyncDisposable {
     try {
       this.#child = new Deno.Command(Deno.execPath(), {
         args: [
-          ...["run", "--quiet", "--no-prompt", V8_FLAGS, ...permissionFlags("secondary", { home })],
+          ...["run", "--quiet", "--no-prompt", ...RUNTIME_FLAGS],
+          ...permissionFlags("secondary", { home }),
           import.meta.resolve("./main.ts"),
           ...["--secondary", "--end-with-stdin", "--json", "--quiet"],
           ...Object.entries({ ...flags, ...limits }).flatMap(([flag, value]) =>

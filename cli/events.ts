@@ -3,7 +3,7 @@ import type { RingEvent } from "../rpc/ring_options.ts";
 import type { Output } from "./output.ts";
 import { type Progress, startProgress } from "./progress.ts";
 
-/** Loading tells no progress; one that takes longer than this is said. */
+/** Loading packed weights tells no progress; one that takes longer than this is said. */
 const LOAD_NOTE_MS = 1500;
 
 /** Shows events until it is disposed. */
@@ -28,7 +28,7 @@ export function showEvents(output: Output): Disposable & { show(event: RingEvent
       if (type === "note" || type === "plan") {
         return log(node ? `${node}: ${message}` : message, type);
       }
-      if (type === "load") return note(node ? message : "loading the model");
+      if (type === "load" && !total) return note(node ? message : "loading the model");
       if (!total || done === undefined) return;
       const what = type === "import" ? "cutting the model" : message;
       let progress = running.get(what);

@@ -40,6 +40,17 @@ Deno.test("showEvents() counts blocks of an import and bytes of everything else"
   assertEquals(output.drawn.endsWith("\n"), true, "a note ends the line before it");
 });
 
+Deno.test("showEvents() shows how far the packing of weights is", () => {
+  const output = new KeptOutput();
+  using events = showEvents(output);
+  const message = "pi-a: packing weights";
+  events.show({ type: "load", node: "pi-a", message, done: 1e6, total: 100e6 });
+  output.time = 2000;
+  events.show({ type: "load", node: "pi-a", message, done: 50e6, total: 100e6 });
+  assertEquals(output.drawn.match(/pi-a: packing weights .* 50 % /)?.length, 1, output.drawn);
+  assertEquals(output.lines, []);
+});
+
 Deno.test("showEvents() says that something loads only where it takes long", async () => {
   const output = new KeptOutput();
   {

@@ -1,16 +1,12 @@
-/** All commands and their flags. */
+/**
+ * All commands and their flags. A command's own code is loaded when it is run: each needs other libraries, and
+ * a secondary has no memory to spare for what it never does.
+ */
 import { Command, Option } from "@commander-js/extra-typings";
 import { VERSION } from "../rpc/version.ts";
 import { byteCount } from "./args.ts";
-import { demoCommand } from "./demo.ts";
-import { inspectCommand } from "./inspect.ts";
 import type { Output, OutputOptions } from "./output.ts";
-import { pullCommand } from "./pull.ts";
 import { addRootFlags, DTYPES, type RootOptions, TOKENIZER_TEXT } from "./root_flags.ts";
-import { secondaryCommand } from "./secondary.ts";
-import { starterCommand } from "./starter.ts";
-import { storeListCommand, storeRemoveCommand, storeVerifyCommand } from "./store.ts";
-import { tokenNewCommand } from "./token.ts";
 import { typedModel, typedPath } from "./typed_path.ts";
 import { flagNames, strayWord } from "./usage.ts";
 
@@ -91,15 +87,9 @@ export function createProgram(startCommand: Start, output: OutputOptions): Comma
       command.error(strayWord(program, command.args[0]!) + prompt);
     }
     const { starter, secondary, demo } = options;
-    const run = [starter && starterCommand, secondary && secondaryCommand, demo && demoCommand]
-      .filter((command) => command !== undefined);
-    if (run.length > 1) command.error("a node is one of --starter, --secondary and --demo");
-    if (run[0]) {
-      return start(options, async (context) => {
-        if (secondary) noteStarterFlags(options, context.output);
-        await run[0]!(options, context);
-      });
-    }
+    const roles = [starter, secondary, demo].filter(Boolean);
+    if (roles.length > 1) command.error("a node is one of --starter, --secondary and --demo");
+    if (roles.length === 1) return start(options, (context) => runNode(options, context));
     if (Object.keys(options).length === 0) command.help();
     command.error("say what this node is: --starter, --secondary or --demo");
   });
@@ -123,7 +113,10 @@ export function createProgram(startCommand: Start, output: OutputOptions): Comma
       .option("--store-limit <bytes>", "disk that models may take, like 20GB", byteCount),
   ).action((model, _options, command) => {
     const options = command.optsWithGlobals();
-    return start(options, async (context) => void await pullCommand(model, options, context));
+    return start(options, async (context) => {
+      const { pullCommand } = await import("./pull.ts");
+      await pullCommand(model, options, context);
+    });
   });
 
   withOutput(
@@ -133,7 +126,10 @@ export function createProgram(startCommand: Start, output: OutputOptions): Comma
       .option("--tokenizer <dir>", TOKENIZER_TEXT, (text) => typedPath(text)),
   ).action((model, _options, command) => {
     const options = command.optsWithGlobals();
-    return start(options, (context) => inspectCommand(model, options, context));
+    return start(options, async (context) => {
+      const { inspectCommand } = await import("./inspect.ts");
+      await inspectCommand(model, options, context);
+    });
   });
 
   const store = withOutput(
@@ -144,15 +140,25 @@ export function createProgram(startCommand: Start, output: OutputOptions): Comma
   ).allowExcessArguments()
     .action((_options, command) => command.error(strayWord(command, command.args[0])));
   withOutput(store.command("list").description("List the stored models."))
-    .action((_options, command) => start(command.optsWithGlobals(), storeListCommand));
+    .action((_options, command) =>
+      start(command.optsWithGlobals(), async (context) => {
+        await (await import("./store.ts")).storeListCommand(context);
+      })
+    );
   withOutput(
     store.command("verify").summary("Check every stored byte against its hash.").description(
       "Check every stored byte against its hash. Damaged files are removed, and cut, packed or fetched again when they are needed.",
     ),
-  ).action((_options, command) => start(command.optsWithGlobals(), storeVerifyCommand));
+  ).action((_options, command) =>
+    start(command.optsWithGlobals(), async (context) => {
+      await (await import("./store.ts")).storeVerifyCommand(context);
+    })
+  );
   withOutput(store.command("remove <model>").description("Remove a model and free its space."))
     .action((model, _options, command) =>
-      start(command.optsWithGlobals(), (context) => storeRemoveCommand(model, context))
+      start(command.optsWithGlobals(), async (context) => {
+        await (await import("./store.ts")).storeRemoveCommand(model, context);
+      })
     );
 
   const token = withOutput(
@@ -165,9 +171,24 @@ export function createProgram(startCommand: Start, output: OutputOptions): Comma
       .option("--force", "replace the token that this device has"),
   ).action((_options, command) => {
     const options = command.optsWithGlobals();
-    return start(options, (context) => tokenNewCommand(options, context));
+    return start(options, async (context) => {
+      const { tokenNewCommand } = await import("./token.ts");
+      await tokenNewCommand(options, context);
+    });
   });
   return program as unknown as Command;
+}
+
+/** Runs a node in its role, the one of the three that is given. */
+async function runNode(options: RootOptions, context: CommandContext): Promise<void> {
+  if (options.secondary) {
+    noteStarterFlags(options, context.output);
+    await (await import("./secondary.ts")).secondaryCommand(options, context);
+  } else if (options.demo) {
+    await (await import("./demo.ts")).demoCommand(options, context);
+  } else {
+    await (await import("./starter.ts")).starterCommand(options, context);
+  }
 }
 
 /** Adds the flags that every command has. */

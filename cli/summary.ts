@@ -32,6 +32,7 @@ export function summaryRecord(summary: Summary): Record<string, unknown> {
       rss_bytes: node.rssBytes,
       weight_bytes_received: node.weightBytesReceived,
     })),
+    deviations: summary.deviations,
   };
 }
 

@@ -1,6 +1,5 @@
 /** From a name to a manifest whose blocks are in the store: pull, open, cut once. */
 import { importInWorker } from "./import_in_worker.ts";
-import { openModel } from "./model/open.ts";
 import { DTYPE_ORDER, type OnnxDtype } from "./model/onnx/model_files.ts";
 import type { Manifest, ModelSource, SamplingDefaults } from "./model/types.ts";
 import { type PulledFiles, pullFiles } from "./pull/pull.ts";
@@ -85,6 +84,7 @@ export async function openFiles(
   files: PulledFiles,
   options: Pick<LoadModelOptions, "dtype" | "tokenizerDir" | "signal">,
 ): Promise<ModelSource> {
+  const { openModel } = await import("./model/open.ts"); // what a starter needs of it, its worker loads
   return await openModel(files.path, {
     dtype: dtypeOf(files, options),
     tokenizerDir: options.tokenizerDir,

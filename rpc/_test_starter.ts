@@ -1,5 +1,6 @@
 /** A starter's side by hand, for tests of what a secondary does with what no real starter sends. */
 import { create } from "@bufbuild/protobuf";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { loadModel } from "../engine/load_model.ts";
 import type { Manifest } from "../engine/model/types.ts";
@@ -40,11 +41,11 @@ export class TestStarter implements AsyncDisposable {
     this.#owned = owned;
   }
 
-  /** Cuts the model into a store in `home` and listens. */
-  static async start(home: string): Promise<TestStarter> {
+  /** Cuts the model, or one of its exports, into a store in `home` and listens. */
+  static async start(home: string, file = ""): Promise<TestStarter> {
     await using owned = new AsyncDisposableStack();
     const store = await openStore(home);
-    const { manifest } = await loadModel(MODEL, { store });
+    const { manifest } = await loadModel(join(MODEL, file), { store, tokenizerDir: MODEL });
     const describe = () => describeDevice(home, { backend: "ort", threads: 1, memoryBytes: null });
     const control = new ControlService({ name: "by-hand", store, describe, log() {} });
     const returned = Promise.withResolvers<LinkReceiver>();

@@ -1,5 +1,6 @@
 /** What the tests of this folder share: services to call, certificates to refuse, descriptors to count. */
-import { RING_SERVER_NAME, type RingIdentity } from "./identity.ts"; // before x509: it loads the polyfill
+import "reflect-metadata"; // before x509, which needs it
+import { RING_SERVER_NAME, type RingIdentity } from "./identity.ts";
 import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { type ConnectRouter, createClient } from "@connectrpc/connect";

@@ -7,17 +7,6 @@
  *     token --HKDF-SHA-256--> 32-byte seed --> Ed25519 authority (the same on every member)
  *     fresh Ed25519 key per process <-- certificate CN=<name>, DNS mdi.ring, signed by the authority
  */
-import "reflect-metadata";
-import {
-  BasicConstraintsExtension,
-  ExtendedKeyUsage,
-  ExtendedKeyUsageExtension,
-  KeyUsageFlags,
-  KeyUsagesExtension,
-  SubjectAlternativeNameExtension,
-  type X509Certificate,
-  X509CertificateGenerator,
-} from "@peculiar/x509";
 
 /** The name in every member's certificate that a peer checks, whatever its address. */
 export const RING_SERVER_NAME = "mdi.ring";
@@ -25,14 +14,6 @@ export const RING_SERVER_NAME = "mdi.ring";
 const ED25519 = { name: "Ed25519" } as const;
 const HKDF_SALT = "mdi/v1";
 const HKDF_INFO = "ring certificate authority";
-/**
- * A board without a clock starts in 1970, and certificate parsers take no earlier year; the end is
- * RFC 5280's "no well-defined expiration date" (section 4.1.2.5).
- */
-const VALIDITY = {
-  notBefore: new Date("1970-01-01T00:00:00Z"),
-  notAfter: new Date("9999-12-31T23:59:59Z"),
-};
 /** RFC 5280's bound on a common name. */
 const MAX_NAME = 64;
 /** DER of a PKCS #8 Ed25519 key up to its 32-byte seed (RFC 8410, section 7). */
@@ -58,20 +39,15 @@ export interface RingIdentity {
  * @param name the node's name for people; letters, digits, "." "_" and "-" of it are kept.
  */
 export async function deriveIdentity(token: Uint8Array, name: string): Promise<RingIdentity> {
+  const { issueAuthority, issueMember } = await import("./certificates.ts");
   const authority = await authorityKeys(token);
-  const ca = await X509CertificateGenerator.createSelfSigned({
-    ...VALIDITY,
-    serialNumber: "01",
-    name: [{ CN: ["mdi ring"] }],
-    signingAlgorithm: ED25519,
-    keys: authority,
-    extensions: [
-      new BasicConstraintsExtension(true, 0, true),
-      new KeyUsagesExtension(KeyUsageFlags.keyCertSign, true),
-    ],
-  });
+  const ca = await issueAuthority(authority);
   const own = await crypto.subtle.generateKey(ED25519, true, ["sign", "verify"]) as CryptoKeyPair;
-  const cert = await issue(ca, authority.privateKey, own.publicKey, nodeName(name));
+  const cert = await issueMember(ca, authority.privateKey, {
+    publicKey: own.publicKey,
+    name: nodeName(name),
+    serverName: RING_SERVER_NAME,
+  });
   return {
     name: nodeName(name),
     ca: ca.toString("pem"),
@@ -85,27 +61,6 @@ export async function deriveIdentity(token: Uint8Array, name: string): Promise<R
 export function nodeName(name: string): string {
   const plain = name.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^-+/, "").slice(0, MAX_NAME);
   return plain.replace(/-+$/, "") || "node";
-}
-
-function issue(
-  ca: X509Certificate,
-  signingKey: CryptoKey,
-  publicKey: CryptoKey,
-  name: string,
-): Promise<X509Certificate> {
-  return X509CertificateGenerator.create({
-    ...VALIDITY,
-    issuer: ca.subject,
-    subject: [{ CN: [name] }],
-    signingAlgorithm: ED25519,
-    publicKey,
-    signingKey,
-    extensions: [
-      new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
-      new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth, ExtendedKeyUsage.clientAuth]),
-      new SubjectAlternativeNameExtension([{ type: "dns", value: RING_SERVER_NAME }]),
-    ],
-  });
 }
 
 async function authorityKeys(token: Uint8Array): Promise<CryptoKeyPair> {

@@ -1,6 +1,8 @@
 /** Types of KV caches as the control plane names them, and what a ring needs to use one. */
+import { MdiError } from "../wasm/error.ts";
 import type { KvType } from "../wasm/stage.ts";
-import { KvType as WireKvType } from "./gen/mdi/v1/control_pb.ts";
+import { backendOf } from "./device.ts";
+import { type Device, KvType as WireKvType } from "./gen/mdi/v1/control_pb.ts";
 
 const WIRE: Readonly<Record<KvType, WireKvType>> = {
   f32: WireKvType.F32,
@@ -38,4 +40,23 @@ export function kvFromWire(number: number): KvType | undefined {
 /** The capabilities that every node must have announced. */
 export function kvCapabilities(type: KvType): string[] {
   return type === "f32" ? [] : [`kv-${type}`];
+}
+
+/**
+ * Refuses nodes that say before anything is loaded that ONNX Runtime computes there, which has f32 alone. One that
+ * takes it because it cannot do otherwise says so when it has looked at its layers.
+ * @throws {MdiError} model_unsupported
+ */
+export function requireKvBackend(
+  type: KvType,
+  peers: readonly { name: string; device: Pick<Device, "backend"> }[],
+): void {
+  const without = peers.filter(({ device }) => backendOf(device) === "ort").map(({ name }) => name);
+  if (type === "f32" || without.length === 0) return;
+  const names = without.join(" and ");
+  throw new MdiError(
+    "model_unsupported",
+    `Cannot keep KV caches as ${type}: the backend of ${names} is ort, which has f32 alone; start ${names} with --backend auto, or leave --kv out`,
+    { details: { kv: type, peer: without[0]! } },
+  );
 }

@@ -8,7 +8,7 @@ import { kvUnsupported } from "../wasm/load_stage.ts";
 import type { Backend, Stage } from "../wasm/stage.ts";
 import { leastStageBytes } from "../wasm/stage_memory.ts";
 import { loadWorkerStage } from "../wasm/worker_stage.ts";
-import { kvTokens } from "../engine/ring/kv_budget.ts";
+import { type KvLimit, kvLimit, wholePages } from "../engine/ring/kv_budget.ts";
 import { MAX_FRAME_ROWS } from "../engine/ring/message.ts";
 import { relay } from "../engine/ring/relay.ts";
 import type { Store } from "../engine/store/store.ts";
@@ -60,9 +60,10 @@ export class Membership implements AsyncDisposable {
   #input = Promise.withResolvers<LinkReceiver>();
   #receiver: LinkReceiver | undefined;
   #output: LinkSender | undefined;
+  /** Tokens that each sample's cache takes, in whole pages. */
   #caches = new Map<number, number>();
-  /** Tokens that Ready offered. */
-  #kvCapacityTokens = 0;
+  /** What Ready offered. */
+  #kvLimit: KvLimit = { tokens: 0, pageTokens: 1 };
   #kvTokens = 0;
   #kvPeakTokens = 0;
 
@@ -134,21 +135,26 @@ export class Membership implements AsyncDisposable {
       threads,
       kv,
       packed: store.layout.packed,
-    }, { signal });
+    }, {
+      signal,
+      onPack: (done, total) => onProgress("pack", done, total),
+      askRoom: (bytes) => store.packedRoom(bytes, plainWord(manifest.name)),
+    });
     this.#stage = this.#owned.use(stage);
     const { info } = stage;
-    this.#kvCapacityTokens = kvTokens([{
-      memoryBytes: freeForCaches(memoryBytes, info),
-      kvBytesPerToken: info.kvBytesPerToken,
-    }]);
+    const { kvBytesPerToken, kvPageTokens } = info;
+    this.#kvLimit = kvLimit([
+      { memoryBytes: freeForCaches(memoryBytes, info), kvBytesPerToken, kvPageTokens },
+    ]);
     return create(ReadySchema, {
       backend: info.backend,
       backendReason: info.backendReason ?? "",
       threads: info.threads,
       weightBytes: BigInt(info.weightBytes),
-      kvBytesPerToken: BigInt(info.kvBytesPerToken),
+      kvBytesPerToken: BigInt(kvBytesPerToken),
       kv: kvToWire(info.kv),
-      kvCapacityTokens: BigInt(this.#kvCapacityTokens),
+      kvCapacityTokens: BigInt(this.#kvLimit.tokens),
+      kvPageTokens,
       weightBytesReceived: BigInt(received),
       notes: info.notes,
     });
@@ -210,17 +216,19 @@ export class Membership implements AsyncDisposable {
 
   /** Counts a change of a cache, and refuses what this node has not said that it can hold. */
   #countCache(sample: number, capacity: number): void {
-    const tokens = this.#kvTokens + capacity - (this.#caches.get(sample) ?? 0);
-    if (tokens > this.#kvCapacityTokens) {
+    const { tokens: offered, pageTokens } = this.#kvLimit;
+    const room = wholePages(capacity, pageTokens);
+    const tokens = this.#kvTokens + room - (this.#caches.get(sample) ?? 0);
+    if (tokens > offered) {
       throw new MdiError(
         "protocol",
-        `Cannot open a cache of ${capacity} tokens for sample ${sample}: ${tokens} would be reserved, and this node offered ${this.#kvCapacityTokens}`,
-        { details: { sample, capacity, offered: this.#kvCapacityTokens } },
+        `Cannot open a cache of ${capacity} tokens for sample ${sample}: ${tokens} would be reserved, and this node offered ${offered}`,
+        { details: { sample, capacity, offered } },
       );
     }
     this.#kvTokens = tokens;
     if (capacity === 0) this.#caches.delete(sample);
-    else this.#caches.set(sample, capacity);
+    else this.#caches.set(sample, room);
     this.#kvPeakTokens = Math.max(this.#kvPeakTokens, tokens);
   }
 

@@ -16,11 +16,11 @@ interface Pair extends AsyncDisposable {
   logged: string[];
 }
 
-async function pair(options: ServeNodeOptions = {}): Promise<Pair> {
+async function pair(options: ServeNodeOptions = {}, modelFile?: string): Promise<Pair> {
   await using stack = new AsyncDisposableStack();
   const directory = await Deno.makeTempDir();
   stack.defer(() => Deno.remove(directory, { recursive: true }));
-  const starter = stack.use(await TestStarter.start(join(directory, "starter")));
+  const starter = stack.use(await TestStarter.start(join(directory, "starter"), modelFile));
   const home = join(directory, "node");
   const logged: string[] = [];
   const node = stack.use(
@@ -112,6 +112,21 @@ Deno.test("A secondary whose backend has no such KV caches says so before it fet
   assertEquals(await Array.fromAsync(Deno.readDir(join(home, "blocks"))), []);
 });
 
+Deno.test("A secondary whose layers only ort can run says that it has no such KV caches", async () => {
+  await using test = await pair({}, "genai-webgpu-fp16");
+  const { starter, node } = test;
+  await using peer = await starter.claim(node);
+  const configuring = peer.configure(starter.configuration({ kv: KvType.INT8 }), () => {});
+  const error = await assertRejects(() => configuring, MdiError);
+  assertEquals(
+    [error.code, error.message],
+    [
+      "model_unsupported",
+      `${node.address}: Cannot keep KV caches as int8: only backend "simd" can, and layer.2 passes its hidden rows on as two f16 tensors; leave --kv out`,
+    ],
+  );
+});
+
 Deno.test("A secondary says what computes and with which caches", async () => {
   await using test = await pair({ backend: "ort", threads: 3 });
   await using peer = await test.starter.claim(test.node);
@@ -149,13 +164,15 @@ Deno.test("A secondary holds the caches that it offered to hold, and no more", a
   const reading = Array.fromAsync(returned).catch(() => {});
   const offered = Number(ready.kvCapacityTokens);
   const full = Math.floor(offered / 512);
-  for (let sample = 0; sample < full; sample++) await link.send(starter.cache(sample, 512));
+  // Caches are taken in whole pages: 449 tokens take as much as 512.
+  assertEquals([ready.kvPageTokens, offered % 64], [64, 0]);
+  for (let sample = 0; sample < full; sample++) await link.send(starter.cache(sample, 449));
   // One that goes makes room for another one.
   await link.send(starter.cache(0, 0));
-  await link.send(starter.cache(full, 512));
+  await link.send(starter.cache(full, 449));
   const lost = await Promise.race([peer.lost, peer.stats()]);
   assert(!(lost instanceof Error), String(lost));
-  await link.send(starter.cache(full + 1, 512));
+  await link.send(starter.cache(full + 1, 449));
   const error = await peer.lost;
   await reading;
   assertEquals(error.code, "protocol", error.message);

@@ -8,7 +8,7 @@ import type { Manifest } from "../engine/model/types.ts";
 import type { Plan } from "../engine/plan/plan.ts";
 import { RingDriver } from "../engine/ring/driver.ts";
 import { createScheduler } from "../engine/ring/scheduler.ts";
-import { kvTokens } from "../engine/ring/kv_budget.ts";
+import { type KvLimit, kvLimit } from "../engine/ring/kv_budget.ts";
 import type { Scheduler, SlotStay } from "../engine/ring/schedule.ts";
 import { openStore, type Store } from "../engine/store/store.ts";
 import { MdiError } from "../wasm/error.ts";
@@ -17,14 +17,18 @@ import { requireTokenBeyondLoopback } from "./admission.ts";
 import { blocksFor } from "./configuration.ts";
 import { ControlService } from "./control_service.ts";
 import { describeDevice, freeForCaches, freeMemory } from "./device.ts";
-import { kvCapabilities, requireKvType } from "./kv_type.ts";
+import { type ComputingNode, deviations } from "./deviations.ts";
+import { kvRoomOf } from "./kv_room.ts";
+import { kvCapabilities, requireKvBackend, requireKvType } from "./kv_type.ts";
 import { requireTypes } from "./option_types.ts";
 import { Peer } from "./peer.ts";
+import { plainText } from "./plain_text.ts";
 import { contextOf, planLayers, planText, requireWire, slotsOf } from "./plan_ring.ts";
 import { OpenRing, type Ring } from "./ring.ts";
 import { type NodeOptions, type ResolvedNode, resolveNode, resolvePeers } from "./ring_options.ts";
 import { ringRoutes } from "./ring_service.ts";
 import { type NodeServer, serve } from "./server.ts";
+import { VERSION } from "./version.ts";
 import { Wiring } from "./wiring.ts";
 
 /** Rows of a prefill chunk; larger ones cost memory and give nothing in ONNX Runtime. */
@@ -127,6 +131,7 @@ async function makeRing(options: RingOptions): Promise<Ring> {
   const pin = owned.use(await store.pin());
   const needed = [...(wire === "f16" ? ["wire-f16"] : []), ...kvCapabilities(kv)];
   const peers = await connectPeers(addresses, node, needed, signal, owned);
+  requireKvBackend(kv, peers);
   const { manifest, sampling, tokenizer } = await loadModel(options.model, {
     store,
     pin,
@@ -166,19 +171,19 @@ async function makeRing(options: RingOptions): Promise<Ring> {
   const loading = loadOwnStage(manifest, plan, { node, store, kv, signal });
   const stage = await bothOrNeither(loading, wiring?.configure());
   owned.use(stage);
+  const differing = deviations(computingNodes(node.name, stage, peers, wiring), wire);
+  for (const message of differing) node.onEvent({ type: "note", message });
   const port = await wiring?.link();
 
-  const tokens = kvTokens([
+  const limit = kvLimit([
     {
       memoryBytes: freeForCaches(node.memoryBytes, stage.info),
       kvBytesPerToken: stage.info.kvBytesPerToken,
+      kvPageTokens: stage.info.kvPageTokens,
     },
-    ...(wiring?.ready ?? []).map((ready) => ({
-      memoryBytes: Number(ready.kvCapacityTokens) * Number(ready.kvBytesPerToken),
-      kvBytesPerToken: Number(ready.kvBytesPerToken),
-    })),
+    ...(wiring?.ready ?? []).map((ready, i) => kvRoomOf(peers[i]!.name, ready)),
   ]);
-  const scheduler = makeScheduler(options, peers.length + 1, tokens);
+  const scheduler = makeScheduler(options, peers.length + 1, limit);
   const driver = new RingDriver({
     stage,
     scheduler,
@@ -199,7 +204,8 @@ async function makeRing(options: RingOptions): Promise<Ring> {
     name: node.name,
     peers,
     wiring,
-    kvTokens: tokens,
+    deviations: differing,
+    kvTokens: limit.tokens,
     kvPeakTokens: () => scheduler.kvPeakTokens,
     owned: owned.move(),
   });
@@ -317,7 +323,12 @@ function loadOwnStage(
     threads: node.threads,
     kv,
     packed: store.layout.packed,
-  }, { signal }).then((stage) => {
+  }, {
+    signal,
+    onPack: (done, total) =>
+      node.onEvent({ type: "load", message: "packing weights", done, total }),
+    askRoom: (bytes) => store.packedRoom(bytes, manifest.name),
+  }).then((stage) => {
     for (const message of stage.info.notes) {
       node.onEvent({ type: "note", node: node.name, message });
     }
@@ -325,26 +336,51 @@ function loadOwnStage(
   });
 }
 
-/** Waits for the stage and for the peers; frees the stage where the peers fail. */
+/**
+ * Waits for the stage and for the peers. Where the stage fails, nobody waits for the peers, whose stays end with
+ * their connections; where the peers fail, the stage is freed.
+ */
 async function bothOrNeither(
   loading: Promise<Stage>,
   peers: Promise<void> | undefined,
 ): Promise<Stage> {
-  const [stage, others] = await Promise.allSettled([loading, peers]);
-  if (stage.status === "rejected") throw stage.reason;
-  if (others.status === "rejected") {
-    await stage.value[Symbol.asyncDispose]();
-    throw others.reason;
+  peers?.catch(() => {});
+  const stage = await loading;
+  try {
+    await peers;
+    return stage;
+  } catch (error) {
+    await stage[Symbol.asyncDispose]();
+    throw error;
   }
-  return stage.value;
 }
 
-function makeScheduler(options: RingOptions, nodes: number, tokens: number): Scheduler {
+/** What computes on each node, in the ring's order. */
+function computingNodes(
+  name: string,
+  { info }: Stage,
+  peers: readonly Peer[],
+  wiring: Wiring | undefined,
+): ComputingNode[] {
+  const { backend, backendReason } = info;
+  return [
+    { name, backend, backendReason, release: VERSION },
+    ...(wiring?.ready ?? []).map((ready, i) => ({
+      name: peers[i]!.name,
+      backend: plainText(ready.backend),
+      backendReason: plainText(ready.backendReason) || null,
+      release: peers[i]!.version,
+    })),
+  ];
+}
+
+function makeScheduler(options: RingOptions, nodes: number, limit: KvLimit): Scheduler {
   return createScheduler({
     nodes,
     slots: slotsOf(options.slots, nodes),
     chunk: CHUNK_ROWS,
-    kvTokens: tokens,
+    kvTokens: limit.tokens,
+    kvPageTokens: limit.pageTokens,
     queueLimit: QUEUE_LIMIT,
     ...(options.onSlot && { observe: options.onSlot }),
   });

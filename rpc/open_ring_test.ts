@@ -2,8 +2,10 @@
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { MdiError } from "../wasm/error.ts";
 import { parseAddress } from "./address.ts";
 import { openRing, type RingOptions } from "./open_ring.ts";
+import type { RingEvent } from "./ring_options.ts";
 import { serveNode } from "./serve_node.ts";
 import { newToken } from "./token.ts";
 
@@ -69,4 +71,73 @@ Deno.test("openRing() refuses KV caches that there are not, before it looks for 
   assertStringIncludes(unknown.message, 'KV caches as "f64": there are "f32", "f16", "int8"');
   const without = await refused({ kv: "f16", backend: "ort" });
   assertStringIncludes(without.message, 'KV caches as f16: backend "ort" has none');
+});
+
+/** A node that is to compute with ONNX Runtime, and one that may choose. */
+async function mixedNodes(directory: string, stack: AsyncDisposableStack) {
+  const start = async (name: string, backend: "auto" | "ort") => {
+    const options = { home: join(directory, name), listen: "127.0.0.1:0", backend };
+    return stack.use(await serveNode(options)).address;
+  };
+  return { auto: await start("auto", "auto"), ort: await start("ort", "ort") };
+}
+
+Deno.test("openRing() says once why the tokens of a mixed ring may differ, and its summary says it too", async () => {
+  await using stack = new AsyncDisposableStack();
+  const directory = await Deno.makeTempDir();
+  stack.defer(() => Deno.remove(directory, { recursive: true }));
+  const { auto, ort } = await mixedNodes(directory, stack);
+  const home = join(directory, "starter");
+  const open = async (options: RingOptions) => {
+    const events: RingEvent[] = [];
+    await using ring = await openRing({
+      ...{ home, name: "here", model: MODEL, onEvent: (event) => events.push(event) },
+      ...options,
+    });
+    const { nodes, deviations } = await ring.summary();
+    const notes = events.filter(({ type, message }) =>
+      type === "note" && message.includes("differ")
+    );
+    assertEquals(notes, deviations.map((message) => ({ type: "note", message })));
+    return { backends: nodes.map(({ backend }) => backend), deviations };
+  };
+  const mixed = await open({ peers: [auto, ort] });
+  assertEquals(mixed.backends, ["simd", "simd", "ort"]);
+  assertEquals(mixed.deviations, [
+    `tokens may differ from those of one node: simd computes on here and ${auto} and ort on ${ort} (started with --backend ort), which round differently; start ${ort} with --backend auto for the same tokens`,
+  ]);
+  const rounded = await open({ peers: [auto], wire: "f16" });
+  assertEquals([rounded.backends, rounded.deviations.length], [["simd", "simd"], 1]);
+  assertStringIncludes(rounded.deviations[0]!, "--wire f16");
+});
+
+Deno.test("openRing() refuses KV caches that a peer has not, as early as it is known", async (t) => {
+  await using stack = new AsyncDisposableStack();
+  const directory = await Deno.makeTempDir();
+  stack.defer(() => Deno.remove(directory, { recursive: true }));
+  const { auto, ort } = await mixedNodes(directory, stack);
+  const options: RingOptions = { home: join(directory, "starter"), kv: "int8" };
+  const refused = async (changes: RingOptions) => {
+    const error = await assertRejects(() => openRing({ ...options, ...changes }), MdiError);
+    assertEquals(error.code, "model_unsupported");
+    return error.message;
+  };
+  await t.step("where it was started with ort: before there is a model", async () => {
+    assertEquals(
+      await refused({ model: "/nowhere", peers: [auto, ort] }),
+      `Cannot keep KV caches as int8: the backend of ${ort} is ort, which has f32 alone; start ${ort} with --backend auto, or leave --kv out`,
+    );
+  });
+  await t.step(
+    "where simd cannot run what the starter holds: without waiting for peers",
+    async () => {
+      const model = join(MODEL, "genai-webgpu-fp16");
+      assertEquals(
+        await refused({ model, tokenizer: MODEL, peers: [auto] }),
+        'Cannot keep KV caches as int8: only backend "simd" can, and layer.0 passes its hidden rows on as two f16 tensors; leave --kv out',
+      );
+    },
+  );
+  await using ring = await openRing({ ...options, model: MODEL, peers: [auto] });
+  assertEquals((await ring.summary()).nodes.map(({ kv }) => kv), ["int8", "int8"]);
 });

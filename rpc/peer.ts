@@ -51,6 +51,8 @@ export class Peer implements AsyncDisposable {
   /** What the user typed: how messages name it. */
   readonly name: string;
   readonly device: Device;
+  /** The release of mdi that it runs. */
+  readonly version: string;
   /** Random, and the node's own: two peers of one instance are one node. */
   readonly instance: string;
   /** Settles when the node is gone or has failed: with the reason. */
@@ -78,6 +80,7 @@ export class Peer implements AsyncDisposable {
     this.#leave = gone.resolve;
     this.name = formatAddress(session.address);
     this.device = hello.device!;
+    this.version = plainWord(hello.node?.version ?? "");
     this.instance = plainWord(hello.instance);
     this.#session = session;
   }

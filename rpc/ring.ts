@@ -77,9 +77,11 @@ export interface RingParts {
   name: string;
   peers: readonly Peer[];
   wiring: Wiring | undefined;
+  /** What {@linkcode Summary} says of them. */
+  deviations: readonly string[];
   /** Tokens that every node's caches hold together. */
   kvTokens: number;
-  /** Largest number of cached tokens reserved at once so far. */
+  /** Largest number of cached tokens reserved at once so far, in whole pages. */
   kvPeakTokens(): number;
   owned: AsyncDisposableStack;
 }
@@ -181,7 +183,7 @@ export class OpenRing implements Ring {
   }
 
   async summary(): Promise<Summary> {
-    const { manifest, wiring } = this.#parts;
+    const { manifest, wiring, deviations } = this.#parts;
     const { samples, tokens, seconds, promptTokensPerSecond, timeToFirstTokenMs } = this.#counter;
     const per = { tokens: Math.max(1, tokens), ms: Math.max(1e-6, seconds * 1000) };
     return {
@@ -194,6 +196,7 @@ export class OpenRing implements Ring {
       timeToFirstTokenMs,
       seed: this.#seed,
       nodes: [this.#ownSummary(per), ...(wiring ? await this.#peerSummaries(wiring, per) : [])],
+      deviations,
     };
   }
 

@@ -59,6 +59,8 @@ export interface Summary {
   seed: bigint | null;
   /** In the ring's order; the first is the starter. */
   nodes: NodeSummary[];
+  /** Why the tokens may differ from those of one node, one line each; none where they are the same. */
+  deviations: readonly string[];
 }
 
 /** Counts what generations do, on one clock. */

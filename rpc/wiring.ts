@@ -27,6 +27,8 @@ import type { Peer } from "./peer.ts";
 import type { RingEvent } from "./ring_options.ts";
 import type { LinkTarget } from "./ring_service.ts";
 
+/** What takes a node its time, as it names it and for people. */
+const DOING = new Map([["fetch", "fetching layers"], ["pack", "packing weights"]]);
 /** How long the last node may take to reach the starter. */
 const LINK_MS = 10_000;
 /** After a link broke, how long to wait for the connection that tells whose fault it was, in ms. */
@@ -212,7 +214,7 @@ export class Wiring implements LinkTarget, AsyncDisposable {
     this.#options.onEvent({
       type,
       node,
-      message: `${node}: ${type === "fetch" ? "fetching layers" : "loading"}`,
+      message: `${node}: ${DOING.get(what) ?? "loading"}`,
       done,
       total,
     });

@@ -60,6 +60,7 @@ const SHAPES: Record<string, Shape> = {
     time_to_first_token_ms: isAmount,
     seed: (value) => value === null || /^\d+$/.test(`${value}`),
     nodes: isArrayOf((node) => assertShape(node as Record<string, unknown>, NODE)),
+    deviations: (value) => Array.isArray(value) && value.length === 0,
   },
   error: { type: isName, code: isName, message: isName },
 };
@@ -121,6 +122,27 @@ Deno.test("mdi --json has the records of several samples, of a starter without l
     ["starter", null],
     ["secondary", [0, 3]],
   ]);
+});
+
+Deno.test("mdi --starter says that a mixed ring may differ from one node, once and in its summary", async () => {
+  await using dir = await temporaryDirectory();
+  await using secondary = await startSecondary(
+    { home: join(dir.path, "secondary") },
+    ["--backend", "ort"],
+  );
+  const { address } = secondary;
+  const ended = await runMdi(
+    [...RUN, "--peers", address, "--prompt-ids", "65", "--tokens", "1"],
+    { home: join(dir.path, "starter") },
+  );
+  assertEquals(ended.code, 0, ended.stderr);
+  const { deviations } = ended.records.at(-1) as JsonRecord & { deviations: string[] };
+  assertEquals(deviations.length, 1);
+  assertMatch(
+    deviations[0]!,
+    new RegExp(`ort on ${address} .* start ${address} with --backend auto for the same tokens$`),
+  );
+  assertEquals(ended.stderr.split(deviations[0]!).length, 2, ended.stderr);
 });
 
 Deno.test("mdi --json: why a sample ended, and what of its text stays", async () => {

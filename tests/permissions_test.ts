@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { permissionFlags, type Role, V8_FLAGS } from "../cli/permissions.ts";
+import { permissionFlags, type Role, RUNTIME_FLAGS } from "../cli/permissions.ts";
 import {
   type Ended,
   MAIN,
@@ -34,7 +34,7 @@ Deno.test("permissionFlags() is what the tasks say", async () => {
       .filter((word: string) => word.startsWith("--allow"));
   for (const role of ["starter", "secondary", "demo"] as const) {
     assertEquals(flags(role), permissionFlags(role));
-    assert(tasks[role].command.includes(` ${V8_FLAGS} `), role);
+    assert(tasks[role].command.includes(` ${RUNTIME_FLAGS.join(" ")} `), role);
   }
   assertEquals(flags("mdi"), permissionFlags("starter"));
 });

@@ -71,7 +71,7 @@ Deno.test("mdi --starter says why there can be no ring", async (t) => {
       ["--peers", ort, "--kv", "int8"],
       3,
       "model_unsupported",
-      /KV caches as int8/,
+      /KV caches as int8: the backend of 127\.0\.0\.1:\d+ is ort/,
     ],
     ["itself", ["--peers", "localhost:9470", "--listen", "localhost:9470"], 2, "usage", /itself/],
     ["a peer twice", ["--peers", `${a},${b},${a}`], 2, "usage", /twice/],

@@ -1,10 +1,13 @@
 /** The packed weights that `simd` stages leave in a store. */
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { basename, join } from "node:path";
+import { openStore } from "../engine/store/store.ts";
+import { storedBytes } from "../engine/store/usage.ts";
 import { verifyStore } from "../engine/store/verify.ts";
 import { MdiError } from "../wasm/error.ts";
-import { loadSimdStage } from "../wasm/simd/stage.ts";
-import type { StageRange, StageSpec } from "../wasm/stage.ts";
+import { loadSimdStage, type SimdOptions } from "../wasm/simd/stage.ts";
+import type { Stage, StageRange, StageSpec } from "../wasm/stage.ts";
+import { loadWorkerStage } from "../wasm/worker_stage.ts";
 import { equalBits } from "./support/numbers.ts";
 import { filesIn, type PackedSpec, refusal, withFixture } from "./support/packed_fixture.ts";
 
@@ -59,6 +62,10 @@ async function hiddenOf(spec: StageSpec): Promise<Float32Array> {
   const loaded = await loadSimdStage(spec, unjudged);
   if ("unusable" in loaded) throw new Error(loaded.unusable);
   await using stage = loaded;
+  return await rowsOf(stage);
+}
+
+async function rowsOf(stage: Stage): Promise<Float32Array> {
   const ids = Int32Array.from({ length: 8 }, (_, i) => 7 * i + 1);
   stage.open(0, ids.length);
   return (await stage.forward({ segments: [{ sample: 0, position: 0, rows: 8 }], ids })).slice();
@@ -131,6 +138,86 @@ Deno.test("verifyStore() removes damaged packed files, marked or not, and what i
     assert(equalBits(await hiddenOf(spec), expected));
     assertEquals(await Deno.readFile(marked.path), marked.good);
     assertEquals((await verifyStore(layout)).damaged, []);
+  }));
+
+Deno.test("room is asked for once, for all that is to be written, and progress tells of all of it", () =>
+  withFixture("tiny-llama-tied/gguf/model-q4_0.gguf", async (spec, model) => {
+    const asked: number[] = [];
+    const told: [number, number][] = [];
+    const load = async (part: StageSpec) => {
+      await using stage = await loadWorkerStage("simd", part, {
+        onPack: (done, total) => told.push([done, total]),
+        askRoom: (bytes) => {
+          asked.push(bytes);
+          return Promise.resolve(null);
+        },
+      });
+      assertEquals(stage.info.notes, []);
+    };
+    await load({
+      ...model.spec({ embed: false, layers: [1, 2], head: false }),
+      packed: spec.packed,
+    });
+    const [layers] = asked;
+    await load(spec);
+    await load(spec);
+    const sizes = (await filesIn(spec.packed, /\.packed/)).map((name) =>
+      Deno.statSync(join(spec.packed, name)).size
+    );
+    assertEquals(asked.length, 2, "a third start finds everything");
+    assertEquals(asked[0]! + asked[1]!, sizes.reduce((a, b) => a + b));
+    assertEquals(told.filter(([done, total]) => done === total).map(([done]) => done), asked);
+    assert(told.length > 10 && told[0]![0] < layers!);
+  }));
+
+Deno.test("without room nothing is written, the bits are the same, and one note says why", () =>
+  withFixture("tiny-llama-tied/gguf/model-q4_0.gguf", async (spec) => {
+    const told: [number, number][] = [];
+    const hooks: SimdOptions = {
+      ...unjudged,
+      askRoom: () => Promise.resolve("Cannot store it: the disk is full; make room"),
+      onPack: (done, total) => told.push([done, total]),
+    };
+    const loaded = await loadSimdStage(spec, hooks);
+    if ("unusable" in loaded) throw new Error(loaded.unusable);
+    await using stage = loaded;
+    assertEquals(stage.info.notes, [
+      "Cannot store it: the disk is full; make room; until then its weights are packed at every start",
+    ]);
+    assertEquals(await filesIn(spec.packed, /./), []);
+    assertEquals(told.at(-1)![0], told.at(-1)![1]);
+    const unkept = await hiddenOf({ ...spec, packed: null });
+    assertEquals(await filesIn(spec.packed, /./), []);
+    assert(equalBits(unkept, await rowsOf(stage)));
+    assert(equalBits(unkept, await hiddenOf(spec)));
+    assert((await filesIn(spec.packed, /./)).length > 0);
+  }));
+
+Deno.test("the packed weights of a model count before they are written, and those of other versions go", () =>
+  withFixture("tiny-llama-tied/gguf/model-q4_0.gguf", async (spec, model) => {
+    const { layout } = model.store;
+    const other = join(spec.packed, `${spec.blocks[0]!.hash}.packed1-${"0".repeat(16)}`);
+    await Deno.writeFile(other, new Uint8Array(5000));
+    const used = await storedBytes(layout);
+    const load = async (limitBytes: number) => {
+      const store = await openStore(layout.root, { limitBytes });
+      await using _pin = await store.pin(await store.putManifest(model.manifest));
+      await using stage = await loadWorkerStage("simd", spec, {
+        askRoom: (bytes) => store.packedRoom(bytes, "tiny"),
+      });
+      return stage.info.notes;
+    };
+    const [note, ...more] = await load(used + 1000);
+    assertMatch(
+      note!,
+      /^Cannot store the packed form of tiny: .* of the store's limit .* at every start$/,
+    );
+    assertEquals(more, []);
+    assertEquals(await filesIn(spec.packed, /\.packed/), []);
+    assertEquals(await load(1e9), []);
+    assert((await filesIn(spec.packed, /\.packed2-/)).length > 2);
+    const stored = await storedBytes(layout);
+    assertEquals(await load(stored), [], "what is packed already needs no room");
   }));
 
 Deno.test("packed weights that cannot be written are an error of the disk", () =>

@@ -1,7 +1,7 @@
 /** The comparison of the kernels with ONNX Runtime that decides whether they may run a model's blocks. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { createHash } from "node:crypto";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { OpenBlocks } from "../wasm/block_file.ts";
 import { MdiError } from "../wasm/error.ts";
 import type { DecoderLayer } from "../wasm/simd/decoder.ts";
@@ -127,6 +127,25 @@ Deno.test("a block that differs is refused", async (t) => {
       }));
   }
 });
+
+Deno.test("nothing is packed into the store before all kinds of blocks agree", () =>
+  withFixture("tiny-llama-tied/gguf/model-q4_0.gguf", async (spec) => {
+    assertEquals(await refusal(spec, { unjudged: true }), null);
+    await spoil(spec, "layer.0", (data, block) => BROKEN[0]![2](data, block as PackedLayer));
+    const spoiled = await pathOf(spec, "layer.0", "packed");
+    for (const name of await filesIn(spec.packed, /\.packed/)) {
+      const path = join(spec.packed, name);
+      if (path !== spoiled) await Deno.remove(path);
+    }
+    const asked: number[] = [];
+    const askRoom = (bytes: number) => {
+      asked.push(bytes);
+      return Promise.resolve(null);
+    };
+    assertMatch(await refusal(spec, { askRoom }) ?? "", /^its layer\.0 differs/);
+    assertEquals(asked, []);
+    assertEquals(await filesIn(spec.packed, /\.packed/), [basename(spoiled)]);
+  }));
 
 Deno.test("ONNX Runtime takes the place of kernels that differ, and says why", () =>
   withFixture("tiny-llama-tied/gguf/model-q4_0.gguf", async (spec) => {

@@ -4,7 +4,7 @@ import { generator, TINY, TinyFiles } from "./_tiny_blocks.ts";
 import { tinyDecoder } from "./_tiny_decoder.ts";
 import { candidatesOfRow, MAX_CANDIDATES } from "./candidates.ts";
 import { MdiError } from "./error.ts";
-import type { Segment, Stage, StageSpec } from "./stage.ts";
+import { MAX_KV_PAGE_TOKENS, type Segment, type Stage, type StageSpec } from "./stage.ts";
 
 const { dModel, vocab, layers } = TINY;
 const LAYERS = { embed: false, layers: [0, layers - 1], head: false } as const;
@@ -26,6 +26,8 @@ export function stageContract(name: string, load: (spec: StageSpec) => Promise<S
     assertNotEquals(info.backend, "");
     assert(info.threads >= 1);
     assert(info.weightBytes > 0);
+    const { kvPageTokens } = info;
+    assert(Number.isInteger(Math.log2(kvPageTokens)) && kvPageTokens <= MAX_KV_PAGE_TOKENS);
     assertEquals(info.kvBytesPerToken, layers * 2 * TINY.kvHeads * TINY.headDim * 4);
     return Promise.resolve();
   });

@@ -1,13 +1,17 @@
 /** Which backend computes: the one that a node was told to take, or the best that can run its blocks. */
 import { MdiError } from "./error.ts";
-import type { Backend, Stage, StageSpec } from "./stage.ts";
+import type { Backend, LoadHooks, Stage, StageSpec } from "./stage.ts";
 
 /**
  * Loads a stage. A backend's code is loaded only when it is wanted: ONNX Runtime's alone is 14 MB.
  * @throws {MdiError} model_unsupported where the backend cannot run the blocks or keep such KV caches;
  * else what the backend says.
  */
-export async function loadStage(backend: Backend, spec: StageSpec): Promise<Stage> {
+export async function loadStage(
+  backend: Backend,
+  spec: StageSpec,
+  hooks: LoadHooks = {},
+): Promise<Stage> {
   switch (backend) {
     case "ort":
       return await loadOrt(spec, null);
@@ -21,7 +25,7 @@ export async function loadStage(backend: Backend, spec: StageSpec): Promise<Stag
       );
   }
   const { loadSimdStage } = await import("./simd/stage.ts");
-  const loaded = await loadSimdStage(spec);
+  const loaded = await loadSimdStage(spec, hooks);
   if (!("unusable" in loaded)) return loaded;
   if (backend === "auto") return await loadOrt(spec, loaded.unusable);
   throw new MdiError(

@@ -14,6 +14,9 @@ export type KvType = "f32" | "f16" | "int8";
 /** Threads that a stage may be told to compute with, at most. */
 export const MAX_THREADS = 64;
 
+/** Tokens of a page of KV caches, at most. */
+export const MAX_KV_PAGE_TOKENS = 1024;
+
 /** Which of a model's blocks a stage holds. */
 export interface StageRange {
   /** Whether it turns token ids into hidden rows first. */
@@ -59,6 +62,17 @@ export interface StageSpec {
   packed: string | null;
 }
 
+/** What a load tells and asks while it goes on. */
+export interface LoadHooks {
+  /** Told how many bytes of weights are packed, of how many. */
+  onPack?: ((done: number, total: number) => void) | undefined;
+  /**
+   * Asked once, before so many bytes are written into the directory of packed blocks.
+   * @returns why there is no room for them, a sentence; null where there is.
+   */
+  askRoom?: ((bytes: number) => Promise<string | null>) | undefined;
+}
+
 /** What a loaded stage tells about itself. */
 export interface StageInfo {
   /** "ort" or "simd". */
@@ -71,6 +85,8 @@ export interface StageInfo {
   weightBytes: number;
   /** Bytes of KV cache that one token of one sample takes over all layers of the stage. */
   kvBytesPerToken: number;
+  /** Tokens by which a sample's KV cache grows: a power of 2 up to {@linkcode MAX_KV_PAGE_TOKENS}. */
+  kvPageTokens: number;
   /** Type of the KV caches. */
   kv: KvType;
   /** What a person should know: an expansion, a slow path. One sentence each. */

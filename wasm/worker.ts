@@ -5,28 +5,44 @@
 /// <reference lib="deno.worker" />
 import { MdiError, messageOf } from "./error.ts";
 import { loadStage } from "./load_stage.ts";
-import type { Stage } from "./stage.ts";
-import type { WorkerReply, WorkerRequest } from "./worker_protocol.ts";
+import type { LoadHooks, Stage } from "./stage.ts";
+import type { WorkerEvent, WorkerReply, WorkerRequest } from "./worker_protocol.ts";
 
 const scope = self as unknown as DedicatedWorkerGlobalScope;
 let stage: Stage | undefined;
 let last: Promise<void> = Promise.resolve();
+/** What tells the other side, by going with this thread, that it is gone. */
+const held: MessagePort[] = [];
+
+let answerRoom: (refusal: string | null) => void = () => {};
+const hooks: LoadHooks = {
+  onPack: (done, total) => tell({ event: "pack", done, total }),
+  askRoom: (bytes) => {
+    const { promise, resolve } = Promise.withResolvers<string | null>();
+    answerRoom = resolve;
+    tell({ event: "room", bytes });
+    return promise;
+  },
+};
 
 scope.onmessage = (event: MessageEvent<WorkerRequest>) => {
   const request = event.data;
+  // The load that waits for it is what others wait for.
+  if (request.op === "room") return answerRoom(request.refusal);
   last = last.then(() => execute(request));
 };
 
-async function execute(request: WorkerRequest): Promise<void> {
+async function execute(request: Exclude<WorkerRequest, { op: "room" }>): Promise<void> {
   if (!("id" in request)) {
     if (request.op === "open") stage?.open(request.sample, request.capacity);
     else if (request.op === "truncate") stage?.truncate(request.sample, request.length);
-    else stage?.release(request.sample);
+    else if (request.op === "release") stage?.release(request.sample);
+    else held.push(request.lifeline);
     return;
   }
   try {
     if (request.op === "load") {
-      stage = await loadStage(request.backend, request.spec);
+      stage = await loadStage(request.backend, request.spec, hooks);
       reply({ id: request.id, ok: true, info: stage.info });
       return;
     }
@@ -55,6 +71,10 @@ async function execute(request: WorkerRequest): Promise<void> {
       details: error instanceof MdiError ? error.details : {},
     });
   }
+}
+
+function tell(event: WorkerEvent): void {
+  scope.postMessage(event);
 }
 
 function reply(message: WorkerReply): void {

@@ -9,9 +9,16 @@ export type WorkerRequest =
   | { op: "logits"; id: number; hidden: Float32Array; out: Float32Array<SharedArrayBuffer> }
   | { op: "candidates"; id: number; hidden: Float32Array; count: number }
   | { op: "dispose"; id: number }
+  | { op: "hold"; lifeline: MessagePort }
+  | { op: "room"; refusal: string | null }
   | { op: "open"; sample: number; capacity: number }
   | { op: "truncate"; sample: number; length: number }
   | { op: "release"; sample: number };
+
+/** What a load tells and asks before it is answered, see {@linkcode LoadHooks}; `room` is answered by the like request. */
+export type WorkerEvent =
+  | { event: "pack"; done: number; total: number }
+  | { event: "room"; bytes: number };
 
 /** An answer to the request of that id. `computeMs` is the stage's total so far. */
 export type WorkerReply =

@@ -1,11 +1,12 @@
 /** A stage that computes in a worker of its own: the form in which a node uses every stage. */
 import type { Candidates } from "./candidates.ts";
 import { MdiError, type MdiErrorCode } from "./error.ts";
-import type { Backend, Batch, Stage, StageInfo, StageSpec } from "./stage.ts";
-import type { WorkerReply, WorkerRequest } from "./worker_protocol.ts";
+import { Lifeline } from "./lifeline.ts";
+import type { Backend, Batch, LoadHooks, Stage, StageInfo, StageSpec } from "./stage.ts";
+import type { WorkerEvent, WorkerReply, WorkerRequest } from "./worker_protocol.ts";
 
 /** What {@linkcode loadWorkerStage} may be given. */
-export interface WorkerStageOptions {
+export interface WorkerStageOptions extends LoadHooks {
   /** Ends the load. */
   signal?: AbortSignal;
 }
@@ -23,7 +24,7 @@ export async function loadWorkerStage(
 ): Promise<Stage> {
   const { signal } = options;
   signal?.throwIfAborted();
-  const worker = new ComputeWorker();
+  const worker = new ComputeWorker(options);
   const abort = () => worker.fail(signal!.reason);
   signal?.addEventListener("abort", abort);
   try {
@@ -49,12 +50,17 @@ class ComputeWorker {
   #waiting = new Map<number, Waiting>();
   #next = 1;
   #failure: Error | undefined;
-  /** Whether there is nobody left to tell anything. */
-  #dead = false;
+  /** Resolves when nobody is left to wait for: the worker is dead, or has ended its threads. */
+  #ended = Promise.withResolvers<void>();
+  #lifeline = new Lifeline(() => this.#die("it closed itself without an error"));
 
-  constructor() {
-    this.#worker.onmessage = (event: MessageEvent<WorkerReply>) => {
+  constructor(hooks: LoadHooks) {
+    const { far } = this.#lifeline;
+    this.#worker.postMessage({ op: "hold", lifeline: far } satisfies WorkerRequest, [far]);
+    this.#worker.onmessage = (event: MessageEvent<WorkerReply | WorkerEvent>) => {
       const reply = event.data;
+      if ("event" in reply) return this.#hear(reply, hooks);
+      if ("disposed" in reply) return this.#ended.resolve();
       const waiting = this.#waiting.get(reply.id);
       this.#waiting.delete(reply.id);
       if (reply.ok) waiting?.resolve(reply);
@@ -62,10 +68,30 @@ class ComputeWorker {
     };
     this.#worker.onerror = (event) => {
       event.preventDefault();
-      this.fail(new MdiError("internal", `The compute worker died: ${event.message}`));
-      this.#dead = true;
-      this.#worker.terminate();
+      this.#die(event.message);
     };
+  }
+
+  #hear(event: WorkerEvent, { onPack, askRoom }: LoadHooks): void {
+    if (event.event === "pack") return onPack?.(event.done, event.total);
+    // Answered whatever has happened: a load that is to end waits for it.
+    const answer = (refusal: string | null) =>
+      this.#worker.postMessage({ op: "room", refusal } satisfies WorkerRequest);
+    (askRoom?.(event.bytes) ?? Promise.resolve(null)).then(answer, (error) => {
+      this.fail(error as Error);
+      answer(null);
+    });
+  }
+
+  #die(why: string): void {
+    this.fail(new MdiError("internal", `The compute worker died: ${why}`));
+    this.#ended.resolve();
+    this.#release();
+  }
+
+  #release(): void {
+    this.#lifeline[Symbol.dispose]();
+    this.#worker.terminate();
   }
 
   ask(
@@ -94,18 +120,11 @@ class ComputeWorker {
   /** Ends the worker; its stage first ends the threads that it has, which nothing else would end. */
   async terminate(): Promise<void> {
     this.fail(new MdiError("cancelled", "The stage was closed"));
-    if (!this.#dead) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      const timer = setTimeout(resolve, END_MS);
-      this.#worker.onmessage = ({ data }: MessageEvent<WorkerReply>) => {
-        if ("disposed" in data) resolve();
-      };
-      this.#worker.postMessage({ op: "dispose", id: 0 } satisfies WorkerRequest);
-      await promise;
-      clearTimeout(timer);
-      this.#dead = true;
-    }
-    this.#worker.terminate();
+    const timer = setTimeout(this.#ended.resolve, END_MS);
+    this.#worker.postMessage({ op: "dispose", id: 0 } satisfies WorkerRequest);
+    await this.#ended.promise;
+    clearTimeout(timer);
+    this.#release();
   }
 }
 

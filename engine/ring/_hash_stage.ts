@@ -24,6 +24,7 @@ export class HashStage implements Stage {
     threads: 1,
     weightBytes: 0,
     kvBytesPerToken: 4,
+    kvPageTokens: 1,
     kv: "f32",
     notes: [],
   };

@@ -44,12 +44,14 @@ class VirtualNode {
   busyMs = 0;
   readonly #clock: VirtualClock;
   readonly #kvTokens: number;
+  readonly #pageTokens: number;
   readonly #caches = new Map<number, { capacity: number; ids: number[] }>();
   readonly #jobs: { ms: number; done: () => void }[] = [];
 
-  constructor(clock: VirtualClock, kvTokens: number) {
+  constructor(clock: VirtualClock, { kvTokens, kvPageTokens = 1 }: SchedulerConfig) {
     this.#clock = clock;
     this.#kvTokens = kvTokens;
+    this.#pageTokens = kvPageTokens;
   }
 
   get empty(): boolean {
@@ -77,7 +79,11 @@ class VirtualNode {
     if (action.type === "open") {
       assert(cache === undefined, `cache ${action.sample} is opened twice`);
       this.#caches.set(action.sample, { capacity: action.capacity, ids: [] });
-      const used = [...this.#caches.values()].reduce((sum, { capacity }) => sum + capacity, 0);
+      const page = this.#pageTokens;
+      const used = [...this.#caches.values()].reduce(
+        (sum, { capacity }) => sum + page * Math.ceil(capacity / page),
+        0,
+      );
       assert(used <= this.#kvTokens, `${used} tokens of ${this.#kvTokens} are used`);
       return;
     }
@@ -121,9 +127,9 @@ export class VirtualRing {
   #computing = false;
 
   constructor(options: VirtualRingOptions) {
-    const { nodes, kvTokens } = options.config;
+    const { nodes } = options.config;
     this.#options = options;
-    this.nodes = Array.from({ length: nodes }, () => new VirtualNode(this.clock, kvTokens));
+    this.nodes = Array.from({ length: nodes }, () => new VirtualNode(this.clock, options.config));
     this.#arrival = new Array(nodes).fill(0);
     this.scheduler = createScheduler(options.config);
   }

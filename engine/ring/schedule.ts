@@ -10,8 +10,14 @@ export interface SchedulerConfig {
   slots: number;
   /** Rows of a prefill chunk. A chunk ends where a position is a multiple of it. */
   chunk: number;
-  /** Cached tokens that every node can hold (see {@linkcode kvTokens} in kv_budget.ts). */
+  /** Cached tokens that every node can hold (see {@linkcode kvLimit} in kv_budget.ts). */
   kvTokens: number;
+  /**
+   * Tokens of a page: each sample's caches are counted as whole ones.
+   *
+   * @default {1}
+   */
+  kvPageTokens?: number;
   /** Samples that may wait for a slot. */
   queueLimit: number;
   /**
@@ -130,7 +136,7 @@ export interface Scheduler {
    * @throws {MdiError} protocol where a frame returns that never left.
    */
   step(event: RingEvent): RingAction[];
-  /** Most cached tokens reserved at once so far. */
+  /** Most cached tokens reserved at once so far, in whole pages. */
   readonly kvPeakTokens: number;
   /** The frame that must return next, to check the one that does; undefined where none is out. */
   readonly expected: readonly FrameSegment[] | undefined;

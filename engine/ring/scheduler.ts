@@ -120,7 +120,8 @@ class RingScheduler implements Scheduler {
     this.#queueLimit = integer("queueLimit", config.queueLimit, 0);
     this.#decodeFrames = integer("decodeFrames", config.decodeFrames ?? nodes, 1);
     this.#prefillFrames = integer("prefillFrames", config.prefillFrames ?? nodes, 1);
-    this.#kv = new KvBudget(integer("kvTokens", config.kvTokens, 0));
+    const pageTokens = integer("kvPageTokens", config.kvPageTokens ?? 1, 1);
+    this.#kv = new KvBudget({ tokens: integer("kvTokens", config.kvTokens, 0), pageTokens });
     this.#slots = new Array(integer("slots", config.slots, 1, 2 ** 16)).fill(null);
     this.#observe = config.observe;
   }
@@ -238,7 +239,7 @@ class RingScheduler implements Scheduler {
     let tokens = 0;
     for (const other of this.#samples.values()) {
       if (other === sample || !other.keep) continue;
-      if (other.open || other.turn !== null) tokens += other.capacity;
+      if (other.open || other.turn !== null) tokens += this.#kv.roomFor(other.capacity);
     }
     return tokens;
   }

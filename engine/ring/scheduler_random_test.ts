@@ -45,6 +45,7 @@ const scenarios: fc.Arbitrary<Scenario> = fc.record({
     slots: fc.oneof(fc.integer({ min: 1, max: 8 }), fc.integer({ min: 1, max: 2 })),
     chunk: fc.constantFrom(1, 3, 8, 32),
     kvTokens: fc.constantFrom(50, 120, 10_000, 10_000),
+    kvPageTokens: fc.constantFrom(1, 1, 16),
     queueLimit: fc.constantFrom(0, 2, 100),
     decodeFrames: fc.integer({ min: 1, max: 6 }),
     prefillFrames: fc.integer({ min: 1, max: 6 }),
@@ -124,7 +125,7 @@ class User {
     const holds = this.turns.some((turn) =>
       turn.from !== null || turn.finished === 0 && !this.world.rejected.has(turn)
     );
-    return this.plan.keep && !this.gone && holds ? this.capacity : 0;
+    return this.plan.keep && !this.gone && holds ? this.room : 0;
   }
 
   get turn(): Turn {
@@ -134,6 +135,12 @@ class User {
   get capacity(): number {
     const longest = this.plan.turns.map(({ tokens, answer }) => tokens + answer);
     return (this.plan.keep ? Math.max(...longest) : longest[0]!) + this.plan.spare;
+  }
+
+  /** Tokens that its caches take, in whole pages. */
+  get room(): number {
+    const { kvPageTokens: page = 1 } = this.world.scenario.config;
+    return page * Math.ceil(this.capacity / page);
   }
 
   start(): void {
@@ -255,7 +262,7 @@ class World {
     if (user.turns.some((turn) => turn.from !== null)) return true;
     let held = 0;
     for (const other of this.users.values()) held += other === user ? 0 : other.held;
-    return user.capacity + held <= this.scenario.config.kvTokens;
+    return user.room + held <= this.scenario.config.kvTokens;
   }
 
   stay(stay: SlotStay): void {

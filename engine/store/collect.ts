@@ -1,6 +1,7 @@
 /** Frees space in a store: by name, or the models that were used longest ago. */
 import { join, sep } from "node:path";
 import { MdiError } from "../../wasm/error.ts";
+import { isForeignPackedName } from "../../wasm/simd/packed_name.ts";
 import { onDisk, removeIfThere } from "./disk.ts";
 import { blockPath, type StoreLayout } from "./layout.ts";
 import { withStoreLock } from "./lock.ts";
@@ -142,7 +143,10 @@ async function removePulled(layout: StoreLayout, usage: Usage, dir: string): Pro
   return bytes;
 }
 
-/** Removes the blocks that no manifest refers to and no process uses, and what was derived from them. */
+/**
+ * Removes the blocks that no manifest refers to and no process uses, what was derived from them, and what
+ * other versions of mdi packed.
+ */
 async function removeOrphans(layout: StoreLayout, usage: Usage): Promise<number> {
   const needed = new Set(usage.pinned);
   for (const { manifest } of usage.manifests.values()) {
@@ -156,7 +160,7 @@ async function removeOrphans(layout: StoreLayout, usage: Usage): Promise<number>
     freed += bytes;
   }
   for (const [name, bytes] of usage.packed) {
-    if (usage.blocks.has(blockOf(name))) continue;
+    if (usage.blocks.has(blockOf(name)) && !isForeignPackedName(name)) continue;
     await removeIfThere(join(layout.packed, name));
     usage.packed.delete(name);
     freed += bytes;

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { join } from "node:path";
 import { MdiError } from "../../wasm/error.ts";
+import { PACKED_VERSION } from "../../wasm/simd/packed_file.ts";
 import { evict, removeModel } from "./collect.ts";
 import { manifestPath, writePulled } from "./records.ts";
 import { listStore } from "./report.ts";
@@ -89,6 +90,28 @@ Deno.test("removeModel() removes what was derived from blocks, and it counts in 
     assertEquals(left.sort(), [shared, "README"].sort());
     assertEquals((await listStore(store.layout)).bytes, before - bytes);
     assertEquals(await store.missing(kept.manifest.blocks), []);
+  });
+});
+
+Deno.test("evict() and verifyStore() remove what other versions of mdi packed, though its block is needed", async () => {
+  await withStore(async (store) => {
+    const { manifest, id } = await putModel(store, "a", [1, 2, 3]);
+    await using _pin = await store.pin(id);
+    const { hash } = manifest.blocks[0]!;
+    const put = (name: string) =>
+      Deno.writeFile(join(store.layout.packed, `${hash}.${name}`), noise(100, 3));
+    const left = async () =>
+      (await Array.fromAsync(Deno.readDir(store.layout.packed), ({ name }) => name.slice(65)))
+        .sort();
+    const key = "0123456789abcdef";
+    const current = [`packed${PACKED_VERSION}-${key}`, "verdict-0123"];
+    for (const collect of [() => evict(store.layout, 1), () => verifyStore(store.layout)]) {
+      for (const name of [...current, `packed1-${key}`, `packed99-${key}`]) await put(name);
+      await collect();
+      const kept = await left();
+      assert(!kept.some((name) => /^packed(1|99)-/.test(name)), kept.join());
+      assert(kept.includes("verdict-0123"));
+    }
   });
 });
 

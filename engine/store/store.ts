@@ -19,7 +19,7 @@ import {
   writeManifest,
 } from "./records.ts";
 import { ensureRoom } from "./room.ts";
-import { sweepTmp } from "./usage.ts";
+import { sweepPacked, sweepTmp } from "./usage.ts";
 
 /** A tokenizer.json is refused above this; the largest real ones are near 35 MB. */
 const MAX_TEXT_BYTES = 256 * 2 ** 20;
@@ -222,6 +222,22 @@ export class Store {
    */
   async ensureRoom(bytes: number, what: string): Promise<void> {
     await ensureRoom(this.layout, this.limitBytes, bytes, what);
+  }
+
+  /**
+   * Makes room as {@linkcode Store.ensureRoom} does, for what is packed from a model's blocks; what other
+   * versions of mdi packed goes first.
+   * @returns why there is none, a sentence; null where there is.
+   */
+  async packedRoom(bytes: number, model: string): Promise<string | null> {
+    try {
+      await onDisk("tidy the store", this.layout.root, () => sweepPacked(this.layout));
+      await this.ensureRoom(bytes, `the packed form of ${model}`);
+      return null;
+    } catch (error) {
+      if (error instanceof MdiError && error.code === "disk") return error.message;
+      throw error;
+    }
   }
 
   /** Stores a manifest. @returns its id. */

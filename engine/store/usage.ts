@@ -1,6 +1,6 @@
 /** How much of a disk a store takes, and by what. */
 import { join } from "node:path";
-import { isUnfinishedName } from "../../wasm/simd/packed_name.ts";
+import { isForeignPackedName, isUnfinishedName } from "../../wasm/simd/packed_name.ts";
 import type { Manifest } from "../model/types.ts";
 import { namesIn, removeIfThere, statOf } from "./disk.ts";
 import { isHash, type StoreLayout } from "./layout.ts";
@@ -127,13 +127,18 @@ async function treeBytes(path: string): Promise<number> {
   return bytes;
 }
 
-/** Removes what processes left in `packed/` that ended while they wrote; who still writes changes the time. */
+/**
+ * Removes from `packed/` what other versions of mdi packed, and what processes left that ended while they
+ * wrote; who still writes changes the time.
+ */
 export async function sweepPacked(layout: StoreLayout): Promise<void> {
   for (const name of await namesIn(layout.packed)) {
-    if (!isUnfinishedName(name)) continue;
+    const foreign = isForeignPackedName(name);
+    if (!foreign && !isUnfinishedName(name)) continue;
     const path = join(layout.packed, name);
     const info = await statOf(path);
-    if (info?.mtime && Date.now() - info.mtime.getTime() > HOUR_MS) await removeIfThere(path);
+    if (foreign) await removeIfThere(path);
+    else if (info?.mtime && Date.now() - info.mtime.getTime() > HOUR_MS) await removeIfThere(path);
   }
 }
 

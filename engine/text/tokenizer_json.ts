@@ -10,7 +10,8 @@ export type JsonObject = Record<string, unknown>;
 
 /** A tokenizer.json of which the parts that mdi relies on have the right types. */
 export interface TokenizerJson extends JsonObject {
-  model: JsonObject;
+  /** With merges as pairs, in a list of its own. */
+  model: JsonObject & { vocab: Record<string, number>; merges: string[][] };
   added_tokens: JsonObject[];
   pre_tokenizer: JsonObject | null;
   normalizer: JsonObject | null;
@@ -48,7 +49,7 @@ export function prepareTokenizerJson(json: JsonObject): TokenizerJson {
   }
   const ready: TokenizerJson = {
     ...json,
-    model: { ...model, type },
+    model: { ...model, type, vocab: model.vocab, merges: model.merges.map(pairOf) },
     added_tokens: added,
     normalizer: objectOrNull(json.normalizer, "normalizer"),
     pre_tokenizer: rewrite(objectOrNull(json.pre_tokenizer, "pre_tokenizer")),
@@ -116,7 +117,7 @@ function checkVocab(vocab: unknown): asserts vocab is Record<string, number> {
 }
 
 /** Merges are "left right", or since tokenizers 0.20 [left, right]; all of one form. */
-function checkMerges(merges: unknown): void {
+function checkMerges(merges: unknown): asserts merges is (string | string[])[] {
   if (!Array.isArray(merges)) throw corrupt("its merges are not a list");
   const pairs = Array.isArray(merges[0]);
   const bad = merges.findIndex((merge) =>
@@ -125,6 +126,10 @@ function checkMerges(merges: unknown): void {
       : typeof merge !== "string" || !merge.includes(" ", 1)
   );
   if (bad !== -1) throw corrupt(`merge ${bad} is ${JSON.stringify(merges[bad])?.slice(0, 80)}`);
+}
+
+function pairOf(merge: string | string[]): string[] {
+  return typeof merge === "string" ? merge.split(" ", 2) : merge;
 }
 
 function isTokenId(value: unknown): boolean {

@@ -31,6 +31,26 @@ Deno.test("createTokenizer() gives the ids of a tokenizer.json with a beginning-
   assertEquals(error.code, "model_unsupported");
 });
 
+Deno.test("createTokenizer() leaves the assets as they were, with merges of either form", async () => {
+  const tokenizer = await readJson<{ model: { merges: (string | string[])[] } }>(
+    "spm_tokenizer.json",
+  );
+  const { model } = tokenizer;
+  const pairs = model.merges.map((each) => typeof each === "string" ? each.split(" ") : each);
+  const encoded = [pairs, pairs.map((pair) => pair.join(" "))].map((merges) => {
+    const assets = {
+      tokenizer: { ...tokenizer, model: { ...model, merges } },
+      tokenizerConfig: {},
+      sampling: {},
+    };
+    const before = structuredClone(assets);
+    const ids = createTokenizer(assets).encode("Once upon a time");
+    assertEquals(assets, before);
+    return ids;
+  });
+  assertEquals(encoded[0], encoded[1]);
+});
+
 // Printable text, as SmolLM2's vocabulary lacks bytes that occur in unassigned characters only.
 Deno.test("Tokenizer decodes what it encoded", async () => {
   for (const tokenizer of [await smollm2(), await sentencePiece()]) {

@@ -36,6 +36,7 @@ export async function loadOrtStage(spec: StageSpec, reason: string | null = null
     weightBytes: (tablePlan?.bytes ?? 0) + (head?.weightBytes ?? 0) +
       sum(body.map((it) => it.weightBytes)),
     kvBytesPerToken: sum(body.map((it) => it.kvBytesPerToken)),
+    kvPageTokens: 1,
     kv: body.some((it) => it.hasHalfCaches) ? "f16" : "f32",
     notes: [
       ...(reason === null ? [] : [`ort (ONNX Runtime) computes, because ${reason}`]),

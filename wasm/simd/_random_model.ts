@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { BlockData } from "./_block_data.ts";
 import { definedWeights, randomMatrix } from "./_random_matrix.ts";
 import type { DecoderBlock, DecoderLayer, Linear, Matrix, MatrixForm, Vector } from "./decoder.ts";
-import { writePackedBlock } from "./packed_writer.ts";
+import { checkedPlan, writePackedBlock } from "./packed_writer.ts";
 
 /** Forms of the default model. */
 export const Q4_1: MatrixForm = { type: "gguf", gguf: "Q4_1" };
@@ -88,7 +88,7 @@ export async function packed(
   const pieces: Uint8Array[] = [];
   // deno-lint-ignore require-await -- a ByteWriter
   const write = async (bytes: Uint8Array) => void pieces.push(bytes.slice());
-  await writePackedBlock(block, model.data.read, write, { embed });
+  await writePackedBlock(checkedPlan(block, { embed }), model.data.read, write);
   return new Uint8Array(await new Blob(pieces as BlobPart[]).arrayBuffer());
 }
 

@@ -7,6 +7,7 @@ import {
   openLinearBenches,
   randomPacked,
 } from "./_linear_kernels.ts";
+import { blockStarts, codeBytes, LinearError } from "./_linear_error.ts";
 import { randomUnit } from "./_random_matrix.ts";
 import { unpackMatrix } from "./_unpack.ts";
 import * as abi from "./abi.ts";
@@ -134,29 +135,61 @@ function seenRows({ memory }: LinearBench, { kind, k, x }: Case): Float64Array {
   return seen;
 }
 
+/** Rows of which all but the first have one block of 32 that is not zero: where a bound is narrow. */
+function narrowCase(kind: number, seed: number): Case {
+  const each = randomCase(kind, seed);
+  const blocks = Math.ceil(each.k / 32);
+  for (let r = 1; r < MAX_ROWS; r++) {
+    const row = each.x.subarray(r * each.k, (r + 1) * each.k);
+    for (let i = 0; i < each.k; i++) if (i >> 5 !== (r - 1) % blocks) row[i] = 0;
+  }
+  return each;
+}
+
+/** The largest error of an output over what it may be, from activations as they were and as products see them. */
+function worstErrors(bench: LinearBench, each: Case, bound: LinearError): [number, number] {
+  const { k, x, old, bias } = each;
+  const seen = seenRows(bench, each);
+  const call = { rows: MAX_ROWS, add: true, bias: true };
+  const got = new Float32Array(outputs(bench, each, call).buffer);
+  const worst: [number, number] = [0, 0];
+  for (let at = 0; at < MAX_ROWS * N; at++) {
+    const [r, n] = [Math.floor(at / N), at % N];
+    const [raw, codes] = [x, seen].map((rows) => rows.subarray(r * k, (r + 1) * k));
+    const beside = old[at]! + bias[n]!;
+    const size = Math.abs(old[at]!) + Math.abs(bias[n]!);
+    const error = (row: ArrayLike<number>) => Math.abs(got[at]! - beside - bound.exact(row, n));
+    worst[0] = Math.max(worst[0], error(raw!) / bound.whole(raw!, n, size));
+    worst[1] = Math.max(worst[1], error(codes!) / bound.rounding(codes!, n, size));
+  }
+  return worst;
+}
+
+/** The same weights with those of one block, or one column of floating point, a few steps away. */
+function disturbed(kind: number, packed: Uint8Array): Uint8Array {
+  const out = packed.slice();
+  if (kind === abi.F32) { for (let at = 1; at < 64; at += 4) out[at]! ^= 0x40; // 2^-10 of each
+   } else if (kind < abi.Q4_H) { for (let at = 0; at < 32; at += 2) out[at]! ^= 4; }
+  else {
+    const [first] = blockStarts(kind, packed);
+    const low = isEightBit(kind) ? 512 : 256;
+    for (let at = first!; at < first! + low; at++) out[at]! ^= isEightBit(kind) ? 4 : 0x44;
+  }
+  return out;
+}
+
 for (const [name, kind] of KINDS) {
-  Deno.test(`linear() of ${name} gives what f64 gives`, () => {
-    const each = randomCase(kind, 100 + kind);
-    const weights = unpackMatrix(kind, each.packed, N, each.k);
+  Deno.test(`linear() of ${name} errs no more than its format and f32 do`, () => {
+    const each = narrowCase(kind, 100 + kind);
+    const bound = new LinearError(kind, each.packed, N, each.k);
+    const wrong = { ...each, packed: disturbed(kind, each.packed) };
     for (const bench of benches) {
       load(bench, each);
-      const seen = seenRows(bench, each);
-      const call = { rows: MAX_ROWS, add: true, bias: true };
-      const got = new Float32Array(outputs(bench, each, call).buffer);
-      for (let r = 0; r < MAX_ROWS; r++) {
-        for (let n = 0; n < N; n++) {
-          let sum = each.old[r * N + n]! + each.bias[n]!;
-          let size = Math.abs(each.old[r * N + n]!) + Math.abs(each.bias[n]!);
-          for (let i = 0; i < each.k; i++) {
-            const product = seen[r * each.k + i]! * weights[n * each.k + i]!;
-            sum += product;
-            size += Math.abs(product);
-          }
-          const error = Math.abs(got[r * N + n]! - sum);
-          // Offsets and minima cancel against codes, so single terms are larger than their sum.
-          assert(error <= 4e-6 * size, `${bench.name}: ${got[r * N + n]} for ${sum}, row ${r}`);
-        }
-      }
+      const [raw, seen] = worstErrors(bench, each, bound);
+      assert(raw <= 1 && seen <= 1, `${bench.name}: ${raw} and ${seen} of the bound`);
+      load(bench, wrong);
+      const [caught] = worstErrors(bench, wrong, bound);
+      assert(caught > 1, `${bench.name}: four steps more make ${caught} of the bound`);
     }
   });
 
@@ -224,9 +257,8 @@ Deno.test("linear() is exact at the ends of the codes' ranges", () => {
   for (const [name, kind] of KINDS.filter(([, kind]) => kind >= abi.Q4_H)) {
     for (const fill of [0, 255]) {
       const each = randomCase(kind, 500 + kind);
-      const codes = 64 * (kind < abi.Q5_H ? 4 : kind < abi.Q6_K ? 5 : kind < abi.Q8_H ? 6 : 8);
       // Only the first block's codes: all else stays ordinary.
-      each.packed.fill(fill, 0, codes);
+      each.packed.fill(fill, 0, codeBytes(kind));
       for (const [r, sign] of [1, -1, 1].entries()) each.x.fill(sign, r * each.k, (r + 1) * each.k);
       let first: Uint32Array | undefined;
       for (const bench of benches) {

@@ -10,8 +10,8 @@ import type {
   PackedVector,
   TiedMatrix,
 } from "./packed_block.ts";
-import type { PackedFile } from "./packed_file.ts";
 import { groupsOf } from "./packed_layout.ts";
+import type { PackedSource } from "./packed_source.ts";
 import type { HeadAt, LayerAt, LinearAt, MatrixAt, NormAt } from "./program.ts";
 
 /** Where a stage's weights go. */
@@ -25,21 +25,21 @@ export interface WeightTarget {
 /** Loads one packed block's weights. */
 export class WeightLoader {
   #target: WeightTarget;
-  #file: PackedFile;
+  #source: PackedSource;
 
-  constructor(target: WeightTarget, file: PackedFile) {
+  constructor(target: WeightTarget, source: PackedSource) {
     this.#target = target;
-    this.#file = file;
+    this.#source = source;
   }
 
   /** The embedding table. */
   async embed(): Promise<MatrixAt> {
-    return await this.#matrix(expectKind(this.#file.block, "embed").table);
+    return await this.#matrix(expectKind(this.#source.block, "embed").table);
   }
 
   /** A layer. */
   async layer(): Promise<LayerAt> {
-    const layer: PackedLayer = expectKind(this.#file.block, "layer");
+    const layer: PackedLayer = expectKind(this.#source.block, "layer");
     const { heads, kvHeads, headDim, half, scale, window } = layer;
     const qkv: LinearAt[] = [];
     for (const each of layer.qkv) qkv.push(await this.#linear(each));
@@ -59,7 +59,7 @@ export class WeightLoader {
 
   /** The head; `table` loads the embedding table where they are tied. */
   async head(table: () => Promise<MatrixAt>): Promise<HeadAt> {
-    const { norm, weight }: PackedHead = expectKind(this.#file.block, "head");
+    const { norm, weight }: PackedHead = expectKind(this.#source.block, "head");
     const matrix: PackedMatrix | TiedMatrix = weight.weight;
     return {
       norm: norm && await this.#norm(norm),
@@ -86,14 +86,14 @@ export class WeightLoader {
   async #vector({ length, offset }: PackedVector): Promise<number> {
     const { memory } = this.#target;
     const address = memory.take(4 * GROUP * groupsOf(length)); // biases are read in whole groups
-    await this.#file.readInto(offset, memory.bytes(address, 4 * length));
+    await this.#source.readInto(offset, memory.bytes(address, 4 * length));
     return address;
   }
 
   async #matrix({ kind, n, k, offset, bytes }: PackedMatrix): Promise<MatrixAt> {
     const { memory, kernels, reading } = this.#target;
     const address = memory.take(bytes);
-    await this.#file.readInto(offset, memory.bytes(address, bytes));
+    await this.#source.readInto(offset, memory.bytes(address, bytes));
     const hasBytes = kind === Q8_H || kind === Q8_FZ || kind === Q8_F2;
     if (reading === READS_I8 && hasBytes) kernels.flip8(kind, address, groupsOf(n), k);
     return { kind, n, k, address };

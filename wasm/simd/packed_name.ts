@@ -4,6 +4,8 @@ import { PACKED_VERSION } from "./packed_file.ts";
 
 /** Of what this program writes and reads. */
 const PACKED = new RegExp(`^[0-9a-f]{64}\\.packed${PACKED_VERSION}-[0-9a-f]{16}$`);
+/** Of what any version writes. */
+const PACKED_BY_ANY = /^[0-9a-f]{64}\.packed[0-9]+-[0-9a-f]{16}$/;
 /** What a block's hash begins and a UUID ends is not in its place yet, whatever it will be. */
 const UNFINISHED = /^[0-9a-f]{64}\..+\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
@@ -21,6 +23,11 @@ export function packedName(hashes: readonly string[], tied: boolean): string {
 /** Whether a name is one that {@linkcode packedName} gives. */
 export function isPackedName(name: string): boolean {
   return PACKED.test(name);
+}
+
+/** Whether a name is one that another version of this format gives: this program has no use for such a file. */
+export function isForeignPackedName(name: string): boolean {
+  return PACKED_BY_ANY.test(name) && !isPackedName(name);
 }
 
 /** The name under which a file at `path` is written before it is moved into its place. */

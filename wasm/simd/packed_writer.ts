@@ -6,30 +6,25 @@ import type { DecoderBlock, Matrix, Vector } from "./decoder.ts";
 import { packVector } from "./pack.ts";
 import { type ByteWriter, packFrom, readRange, type SourceReader } from "./pack_from.ts";
 import { DTYPE_BYTES } from "./pack_kind.ts";
+import { DIGEST_BYTES } from "./packed_digest.ts";
 import { PACKED_HEADER_BYTES, PACKED_MAGIC, PACKED_VERSION } from "./packed_file.ts";
 import { checkPackedIndex } from "./packed_index.ts";
-import { planPackedBlock } from "./packed_plan.ts";
+import { type PackedPart, type PackedPlan, planPackedBlock } from "./packed_plan.ts";
 
 /** Values of a vector that are widened at a time. */
 const VECTOR_PIECE = 2 ** 18;
 
 /**
- * Packs a block and writes it from its first byte to its last.
- * @param read reads the block's sources.
- * @param write gets pieces of about 1 MB; a piece's bytes change once it has returned.
- * @param options `embed`: the table of the model's embed block; a head of the same bytes refers to it.
- * @throws {MdiError} model_unsupported where the block cannot be packed; model_corrupt where its sources
- * have not the sizes that their shapes need.
+ * Lays a block out, as {@linkcode planPackedBlock} does, and checks that it does not contradict itself.
+ * @throws {MdiError} model_unsupported where the block cannot be packed.
  */
-export async function writePackedBlock(
+export function checkedPlan(
   block: DecoderBlock,
-  read: SourceReader,
-  write: ByteWriter,
   options: { embed?: Matrix | undefined } = {},
-): Promise<void> {
-  const { index, parts, dataBytes } = planPackedBlock(block, options);
+): PackedPlan {
+  const plan = planPackedBlock(block, options);
   try {
-    checkPackedIndex(index, dataBytes);
+    checkPackedIndex(plan.index, plan.dataBytes);
   } catch (cause) {
     throw new MdiError(
       "model_unsupported",
@@ -37,6 +32,25 @@ export async function writePackedBlock(
       { cause },
     );
   }
+  return plan;
+}
+
+/** Size of the packed file of a plan. */
+export function packedFileBytes({ index, dataBytes }: PackedPlan): number {
+  return front(index).length + dataBytes + DIGEST_BYTES;
+}
+
+/**
+ * Packs a block and writes it from its first byte to its last.
+ * @param read reads the block's sources.
+ * @param write gets pieces of about 1 MB; a piece's bytes change once it has returned.
+ * @throws {MdiError} model_corrupt where its sources have not the sizes that their shapes need.
+ */
+export async function writePackedBlock(
+  { index, parts }: PackedPlan,
+  read: SourceReader,
+  write: ByteWriter,
+): Promise<void> {
   const hash = createHash("sha256");
   const append = async (bytes: Uint8Array) => {
     hash.update(bytes);
@@ -45,15 +59,23 @@ export async function writePackedBlock(
   await append(front(index));
   for (const part of parts) {
     let written = 0;
-    const count = async (bytes: Uint8Array) => {
+    await packPart(part, read, async (bytes) => {
       await append(bytes);
       written += bytes.length;
-    };
-    if ("matrix" in part) await packFrom(read, part.matrix, count);
-    else await eachPiece(part.vector, read, count);
+    });
     if (align(written) > written) await append(new Uint8Array(align(written) - written));
   }
   await write(hash.digest());
+}
+
+/** Packs one matrix or vector and writes it from its first byte to its last. */
+export async function packPart(
+  part: PackedPart,
+  read: SourceReader,
+  write: ByteWriter,
+): Promise<void> {
+  if ("matrix" in part) await packFrom(read, part.matrix, write);
+  else await eachPiece(part.vector, read, write);
 }
 
 /** The bytes before the data section. */

@@ -5,7 +5,7 @@
  */
 import { OpenBlocks } from "../block_file.ts";
 import { MdiError } from "../error.ts";
-import type { KvType, Stage, StageInfo, StageSpec } from "../stage.ts";
+import type { KvType, LoadHooks, Stage, StageInfo, StageSpec } from "../stage.ts";
 import { KV_F16, KV_F32, KV_I8, PAGE } from "./abi.ts";
 import type { DecoderBlock, DecoderLayer, Vector } from "./decoder.ts";
 import { WeightLoader } from "./load_weights.ts";
@@ -14,7 +14,7 @@ import { compileKernels, instantiateKernels, type KernelBuild } from "./module.t
 import { blockReader, readRange } from "./pack_from.ts";
 import { sourceBlocks } from "./packed_plan.ts";
 import { packVector } from "./pack.ts";
-import { type BlockToPack, bytesToPack, PackedFiles } from "./packed_store.ts";
+import { type BlockToPack, bytesToPack, PackedBlocks } from "./packed_store.ts";
 import { ThreadPool } from "./pool.ts";
 import type { CacheShape, LayerAt, MatrixAt } from "./program.ts";
 import { recogniseBlock, recogniseStage } from "./recognise.ts";
@@ -25,8 +25,8 @@ import { judge } from "./verdict.ts";
 /** What wasm32 can address, less what buffers and a few caches take. */
 const MOST_WEIGHT_BYTES = 2 ** 32 - 200e6;
 
-/** What tests may force, and the comparison with ONNX Runtime. */
-export interface SimdOptions {
+/** What tests may force, and the comparison with ONNX Runtime; and what a load tells and asks. */
+export interface SimdOptions extends LoadHooks {
   /** The kernels' build; by default the best that the host can run. */
   build?: KernelBuild;
   /** How 8-bit codes are read; by default as the host does. */
@@ -54,7 +54,6 @@ export async function loadSimdStage(
   const { module, version } = compiled;
   const wanted = blocksToPack(spec, blocks, recognised.blocks);
   checkMemory(spec, wanted);
-  await using packed = await PackedFiles.open(spec.packed, blocks, wanted);
   const notes: string[] = [];
   if (spec.packed !== null && !options.unjudged) {
     const load = (single: StageSpec) => loadUnjudged(single, options);
@@ -67,6 +66,8 @@ export async function loadSimdStage(
     if (verdicts.refusal !== null) return { unusable: verdicts.refusal };
     notes.push(...verdicts.notes);
   }
+  using packed = await PackedBlocks.open(spec.packed, blocks, wanted, options);
+  notes.push(...packed.notes);
   await using owned = new AsyncDisposableStack();
   const memory = new KernelMemory();
   const kernels = instantiateKernels(module, memory.memory);
@@ -97,6 +98,7 @@ export async function loadSimdStage(
     threads: spec.threads,
     weightBytes,
     kvBytesPerToken: layers.length * (layers[0]?.kvHeads ?? 0) * cache.headBytes / PAGE,
+    kvPageTokens: PAGE,
     kv: spec.kv,
     notes,
   };
@@ -125,9 +127,17 @@ function misfitOf(
   return null;
 }
 
-/** A stage whose blocks were recognised before, for its own comparison. */
-async function loadUnjudged(spec: StageSpec, options: SimdOptions): Promise<Stage> {
-  const loaded = await loadSimdStage(spec, { ...options, unjudged: true });
+/** A stage whose blocks were recognised before, for its own comparison: what is packed for it is not kept. */
+async function loadUnjudged(
+  spec: StageSpec,
+  { build, reading }: SimdOptions,
+): Promise<Stage> {
+  const loaded = await loadSimdStage(spec, {
+    ...(build && { build }),
+    ...(reading !== undefined && { reading }),
+    unjudged: true,
+    askRoom: () => Promise.resolve("Cannot keep what is not compared yet"),
+  });
   if ("unusable" in loaded) throw new MdiError("internal", `Cannot compare: ${loaded.unusable}`);
   return loaded;
 }
