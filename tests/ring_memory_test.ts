@@ -1,7 +1,7 @@
 /** What a ring's nodes take beyond weights and caches, and that requests leave nothing behind. */
 import { assert, assertEquals } from "@std/assert";
 import { join } from "node:path";
-import { V8_FLAGS } from "../cli/permissions.ts";
+import { RUNTIME_FLAGS } from "../cli/permissions.ts";
 import { openRing, type Ring } from "../mod.ts";
 import { type JsonRecord, MAIN, startMdi, startSecondary } from "./support/mdi_process.ts";
 import { modelNote, SMOLLM2_GGUF } from "./support/real_models.ts";
@@ -10,7 +10,7 @@ const PROMPT_TOKENS = 450;
 const TOKENS = 50;
 type BackendName = "ort" | "simd";
 /** As the tasks start it. */
-const DENO = ["run", "--no-prompt", "--allow-all", V8_FLAGS, MAIN];
+const DENO = ["run", "--no-prompt", "--allow-all", ...RUNTIME_FLAGS, MAIN];
 const IGNORED = {
   note: modelNote(SMOLLM2_GGUF, "set MDI_TEST_MODEL or run `mdi pull`"),
   ignore: SMOLLM2_GGUF === undefined,
