@@ -16,7 +16,9 @@
  */
 export { openRing, type RingOptions } from "./rpc/open_ring.ts";
 export type { Chat } from "./rpc/chat.ts";
-export type { GenerateOptions, Prompt, Ring } from "./rpc/ring.ts";
+export type { GenerateOptions, Prompt, Ring, TraceOptions } from "./rpc/ring.ts";
+export type { RecordedNode, Recording } from "./engine/ring/recording.ts";
+export type { Span, SpanKind } from "./engine/ring/spans.ts";
 export type { NodeSummary, Summary } from "./rpc/summary.ts";
 export type { KvType } from "./wasm/stage.ts";
 export { type MdiNode, serveNode, type ServeNodeOptions } from "./rpc/serve_node.ts";
@@ -27,6 +29,15 @@ export type { Generation, GenerationResult, Piece } from "./engine/generation.ts
 export type { FinishReason } from "./engine/ring/sample.ts";
 export type { SlotStay } from "./engine/ring/schedule.ts";
 export type { Plan, PlanNode } from "./engine/plan/plan.ts";
+export type {
+  Timeline,
+  TimelineFrame,
+  TimelineLink,
+  TimelineNode,
+  TimelineSample,
+  TimelineSpan,
+  TimelineWork,
+} from "./engine/plan/timeline.ts";
 export type { SamplingRequest } from "./engine/text/sampling_options.ts";
 export type { ChatMessage } from "./engine/text/chat_template.ts";
 export type { InspectedBlock, ModelDescription } from "./engine/model/inspect.ts";

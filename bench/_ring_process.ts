@@ -36,7 +36,7 @@ async function serve(options: RunOptions): Promise<void> {
     home,
     peers,
     threads: 1,
-    ...(layers ? { layers } : {}),
+    layers: layers ?? "even",
   });
   console.log("ready");
   for await (const line of Deno.stdin.readable.pipeThrough(new TextDecoderStream())) {

@@ -10,7 +10,8 @@
  */
 import { parseArgs } from "node:util";
 import { basename, join } from "node:path";
-import type { RunFigures, RunOptions } from "./_ring_process.ts";
+import type { RunFigures } from "./_ring_process.ts";
+import { type Runner, startRunner, startSecondary } from "./ring_processes.ts";
 import { median } from "./statistics.ts";
 
 const { values } = parseArgs({
@@ -29,64 +30,6 @@ const { model } = values;
 const samples = Number(values.samples);
 const tokens = Number(values.tokens);
 const rounds = Number(values.rounds);
-
-/** A process that runs as many samples as it is told. */
-interface Runner extends AsyncDisposable {
-  run(samples: number): Promise<RunFigures>;
-}
-
-async function startRunner(options: RunOptions): Promise<Runner> {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", join(import.meta.dirname!, "_ring_process.ts"), JSON.stringify(options)],
-    stdin: "piped",
-    stdout: "piped",
-  }).spawn();
-  const stdin = child.stdin.getWriter();
-  const lines = linesOf(child.stdout);
-  await lines.next();
-  return {
-    async run(samples) {
-      await stdin.write(new TextEncoder().encode(`${samples}\n`));
-      return JSON.parse((await lines.next()).value!);
-    },
-    async [Symbol.asyncDispose]() {
-      await stdin.close().catch(() => {});
-      await child.status;
-      await lines.return(undefined);
-    },
-  };
-}
-
-async function startSecondary(home: string): Promise<AsyncDisposable & { address: string }> {
-  const main = join(import.meta.dirname!, "../cli/main.ts");
-  const child = new Deno.Command(Deno.execPath(), {
-    args: [
-      ...["run", "-A", main, "--secondary", "--listen", "127.0.0.1:0", "--threads", "1"],
-      ...["--json", "--quiet"],
-    ],
-    env: { MDI_HOME: home },
-    stdout: "piped",
-  }).spawn();
-  const lines = linesOf(child.stdout);
-  const ready = JSON.parse((await lines.next()).value!);
-  return {
-    address: ready.address,
-    async [Symbol.asyncDispose]() {
-      child.kill("SIGTERM");
-      await child.status;
-      await lines.return(undefined);
-    },
-  };
-}
-
-async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string, void> {
-  let rest = "";
-  for await (const text of stream.pipeThrough(new TextDecoderStream())) {
-    const lines = (rest + text).split("\n");
-    rest = lines.pop()!;
-    yield* lines;
-  }
-}
 
 const dir = await Deno.makeTempDir({ prefix: "mdi-bench-" });
 try {

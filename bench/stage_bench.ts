@@ -11,6 +11,7 @@ import type { SimdStage } from "../wasm/simd/stage_core.ts";
 import { loadSimdStage } from "../wasm/simd/stage.ts";
 import type { Stage, StageSpec } from "../wasm/stage.ts";
 import { loadWorkerStage } from "../wasm/worker_stage.ts";
+import { fill, idsOf, prefill, step, timeDecode, TOKENS } from "./measure_stage.ts";
 import { wholeModel } from "./model_spec.ts";
 import { keep, print } from "./report.ts";
 import { median } from "./statistics.ts";
@@ -22,9 +23,6 @@ const { values } = parseArgs({
 if (!values.model) throw new TypeError("Give a model with --model FILE");
 const rounds = Number(values.rounds);
 
-/** Tokens decoded for one figure, after some that are not timed: a stage learns how many threads help. */
-const TOKENS = 16;
-const UNTIMED = 48;
 /** Operations by opcode (wasm/simd/abi.ts). */
 const OPERATIONS = {
   1: "embed",
@@ -36,52 +34,10 @@ const OPERATIONS = {
   7: "gate and up",
 } as const;
 
-/** Made-up tokens, the same as for the peers. */
-const idsOf = (count: number) =>
-  Int32Array.from({ length: count }, (_, i) => 1000 + i * 7919 % 40000);
-
-/** Appends tokens to samples, one or more each, and takes the greedy next ids. */
-async function step(
-  stage: Stage,
-  samples: number,
-  position: number,
-  ids: Int32Array,
-): Promise<void> {
-  const rows = ids.length / samples;
-  const segments = Array.from({ length: samples }, (_, sample) => ({ sample, position, rows }));
-  const hidden = await stage.forward({ segments, ids });
-  const width = hidden.length / ids.length;
-  await stage.candidates(rows === 1 ? hidden : hidden.slice(-width), 1);
-}
-
-/** Fills the caches of samples up to a length, in chunks as a ring does. */
-async function fill(stage: Stage, samples: number, length: number): Promise<void> {
-  const ids = idsOf(length);
-  for (let sample = 0; sample < samples; sample++) {
-    stage.truncate(sample, 0);
-    for (let position = 0; position < length; position += 32) {
-      const part = ids.slice(position, position + 32);
-      await stage.forward({ segments: [{ sample, position, rows: part.length }], ids: part });
-    }
-  }
-}
-
-/** Milliseconds of a step that adds a token to each sample. */
+/** Milliseconds of a step that adds a token to each sample, in caches of that length. */
 async function decode(stage: Stage, samples: number, at: number): Promise<number> {
   await fill(stage, samples, at);
-  for (let i = 0; i < UNTIMED; i++) await step(stage, samples, at + i, idsOf(samples));
-  for (let sample = 0; sample < samples; sample++) stage.truncate(sample, at);
-  const start = performance.now();
-  for (let i = 0; i < TOKENS; i++) await step(stage, samples, at + i, idsOf(samples));
-  return (performance.now() - start) / TOKENS;
-}
-
-/** Milliseconds of a prompt of that many tokens. */
-async function prefill(stage: Stage, tokens: number): Promise<number> {
-  const start = performance.now();
-  await fill(stage, 1, tokens - 1);
-  await step(stage, 1, tokens - 1, idsOf(1));
-  return performance.now() - start;
+  return await timeDecode(stage, samples, at);
 }
 
 /** All figures of a stage in tokens per second. */

@@ -1,6 +1,10 @@
 /** The command line: the checks on each value that people may type. */
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 import { messageOf } from "../wasm/error.ts";
+import { type Pace, readPace } from "../wasm/pace.ts";
+
+/** A file of times is far smaller. */
+const MAX_PACE_BYTES = 2 ** 16;
 
 /** A whole number within bounds. */
 export function wholeNumber(
@@ -43,11 +47,11 @@ export function byteCount(text: string): number {
   throw new InvalidArgumentError("It must be a number of bytes, like 500MB or 2GB.");
 }
 
-/** Numbers of layers, one for each node; whether they add up is known once the model is. */
+/** Numbers of layers, one for each node, or "even"; whether they add up is known once the model is. */
 export function layerCounts(text: string): string {
-  if (/^\s*\d{1,6}\s*(,\s*\d{1,6}\s*)*$/.test(text)) return text;
+  if (text === "even" || /^\s*\d{1,6}\s*(,\s*\d{1,6}\s*)*$/.test(text)) return text;
   throw new InvalidArgumentError(
-    "It must be a number of layers for each node, the starter first, like 12,9,9.",
+    'It must be a number of layers for each node, the starter first, like 12,9,9, or "even".',
   );
 }
 
@@ -61,6 +65,17 @@ export function readableBy(read: (text: string) => unknown): (text: string) => s
       throw new InvalidArgumentError(`${messageOf(error)}.`);
     }
   };
+}
+
+/** A file with the times of a slower device. */
+export function paceFile(path: string): Pace {
+  try {
+    const { size } = Deno.statSync(path);
+    if (size > MAX_PACE_BYTES) throw new RangeError(`It has ${size} bytes, and is no pace`);
+    return readPace(JSON.parse(Deno.readTextFileSync(path)));
+  } catch (error) {
+    throw new InvalidArgumentError(`${messageOf(error)}.`);
+  }
 }
 
 /** Collects an option that may be given several times. */

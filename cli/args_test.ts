@@ -5,6 +5,7 @@ import {
   byteCount,
   decimalNumber,
   layerCounts,
+  paceFile,
   readableBy,
   repeated,
   seedNumber,
@@ -74,4 +75,22 @@ Deno.test("readableBy() keeps the text, and passes on why it cannot be read", ()
 
 Deno.test("repeated() collects", () => {
   assertEquals(repeated("b", repeated("a", undefined)), ["a", "b"]);
+});
+
+Deno.test("paceFile() reads a pace, and says what is wrong with the file", async () => {
+  const file = await Deno.makeTempFile();
+  try {
+    await Deno.writeTextFile(file, '{"layer":20,"head":{"rows":[1,4],"ms":[5,8]}}');
+    assertEquals(paceFile(file), {
+      layer: { rows: [1], ms: [20] },
+      head: { rows: [1, 4], ms: [5, 8] },
+    });
+    for (const text of ["", "[]", '{"layer":-1}', '{"layer":1,"tail":1}', " ".repeat(2 ** 17)]) {
+      await Deno.writeTextFile(file, text);
+      refuses(paceFile, file);
+    }
+    refuses(paceFile, `${file}.none`);
+  } finally {
+    await Deno.remove(file);
+  }
 });

@@ -55,6 +55,8 @@ export async function demoCommand(options: RootOptions, context: CommandContext)
     token,
     threads,
     peers: peers.join(","),
+    // A plan would leave out what only takes cores from this very process.
+    layers: options.layers ?? "even",
   }, context);
   if (!summary || options.quiet) return;
   const sent = summary.nodes.reduce((sum, node) => sum + node.weightBytesReceived, 0);

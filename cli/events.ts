@@ -1,10 +1,13 @@
 /** Shows what happens while a ring is made: progress of what takes time, notes as log lines. */
 import type { RingEvent } from "../rpc/ring_options.ts";
 import type { Output } from "./output.ts";
-import { type Progress, startProgress } from "./progress.ts";
+import { type Progress, type ProgressUnit, startProgress } from "./progress.ts";
 
 /** Loading packed weights tells no progress; one that takes longer than this is said. */
 const LOAD_NOTE_MS = 1500;
+
+/** What is counted where it is no bytes. */
+const UNITS = new Map<RingEvent["type"], ProgressUnit>([["import", "blocks"], ["measure", "ms"]]);
 
 /** Shows events until it is disposed. */
 export function showEvents(output: Output): Disposable & { show(event: RingEvent): void } {
@@ -33,7 +36,7 @@ export function showEvents(output: Output): Disposable & { show(event: RingEvent
       const what = type === "import" ? "cutting the model" : message;
       let progress = running.get(what);
       if (!progress) {
-        const unit = type === "import" ? "blocks" : "bytes";
+        const unit = UNITS.get(type) ?? "bytes";
         running.set(what, progress = startProgress(what, output.progress(), unit));
       }
       progress.update(done, total);

@@ -4,9 +4,11 @@
  */
 import { Command, Option } from "@commander-js/extra-typings";
 import { VERSION } from "../rpc/version.ts";
-import { byteCount } from "./args.ts";
+import { byteCount, decimalNumber, layerCounts, seedNumber, wholeNumber } from "./args.ts";
 import type { Output, OutputOptions } from "./output.ts";
+import { addPlanFlags } from "./plan_flags.ts";
 import { addRootFlags, DTYPES, type RootOptions, TOKENIZER_TEXT } from "./root_flags.ts";
+import { deaths, throttles, tokenLength } from "./simulate_args.ts";
 import { typedModel, typedPath } from "./typed_path.ts";
 import { flagNames, strayWord } from "./usage.ts";
 
@@ -27,12 +29,32 @@ Exit status:
   6 memory or disk, 130 and 143 ended by a signal
 `;
 
+const PLAN_EXAMPLE = `
+A file for --what-if; the first node is the starter, "link" stands for all that "links" does not name, one way each:
+  {"layers": 30, "d_model": 576, "layer_bytes": 2212000, "kv_bytes_per_token_layer": 1536,
+   "nodes": [{"name": "pi5", "memory_bytes": 7e9, "layer_ms": 2.1, "embed_ms": 0.1, "head_ms": 5},
+             {"name": "pi4", "memory_bytes": 3e9, "layer_ms": 5.2}],
+   "link": {"rtt_ms": 0.4, "mbit": 940}, "links": [{"from": "pi5", "to": "pi4", "rtt_ms": 2, "mbit": 50}]}
+
+Examples:
+  mdi plan --peers pi-a,pi-b --samples 8
+  mdi plan --what-if devices.json --samples 8
+  mdi plan --what-if devices.json --json
+`;
+
+const SIMULATE_EXAMPLE = `
+Examples:
+  mdi simulate --what-if devices.json --samples 5000 --tokens 50-200
+  mdi simulate --what-if devices.json --jitter 2 --loss 0.01 --throttle pi4=2@60 --report run.html
+  mdi simulate --what-if devices.json --layers 20,10 --die pi4@30
+`;
+
 /** Root flags that every command takes. */
 const OUTPUT_FLAGS = ["json", "quiet", "log"];
 /** Root flags that a secondary has for itself; all others are the starter's and travel. */
 const NODE_FLAGS = [
   ...OUTPUT_FLAGS,
-  ...["secondary", "listen", "name", "token", "backend", "threads", "memory", "storeLimit"],
+  ...["secondary", "listen", "name", "token", "backend", "threads", "pace", "memory", "storeLimit"],
   "endWithStdin",
 ];
 
@@ -129,6 +151,68 @@ export function createProgram(startCommand: Start, output: OutputOptions): Comma
     return start(options, async (context) => {
       const { inspectCommand } = await import("./inspect.ts");
       await inspectCommand(model, options, context);
+    });
+  });
+
+  withOutput(
+    addPlanFlags(
+      program.command("plan").summary(
+        "Say which devices to use, with which layers, and what they give.",
+      )
+        .description(
+          "Say which devices to use, with which layers each, what they would give, and what holds them up.",
+        ),
+    ).addHelpText("after", PLAN_EXAMPLE),
+  ).action((_options, command) => {
+    const options = command.optsWithGlobals();
+    return start(options, async (context) => {
+      await (await import("./plan.ts")).planCommand(options, context);
+    });
+  });
+
+  withOutput(
+    program.command("simulate").summary("Run a plan on devices that are not there.")
+      .description(
+        "Run the plan for the devices of a file, or a split of your own, on a clock that only jumps: thousands of samples in seconds, with what a formula does not know.",
+      )
+      .requiredOption(
+        "--what-if <file>",
+        "devices and links, see mdi plan --help",
+        (text) => typedPath(text),
+      )
+      .option("--samples <n>", "samples in all (4 for each slot)", wholeNumber(1, 1_000_000))
+      .option("--slots <n>", "samples in the ring at once (the file's)", wholeNumber(1, 512))
+      .option("--tokens <n>", "tokens of an answer, like 200 or 50-200 (200)", tokenLength)
+      .option("--prompt-tokens <n>", "tokens of a prompt, like 32 or 10-90 (32)", tokenLength)
+      .option("--rate <n>", "samples a second (all at once)", decimalNumber(1e-6, 1e6))
+      .option("--seed <n>", "of everything that is random (0)", seedNumber)
+      .option(
+        "--jitter <ms>",
+        "by how much each message's latency varies",
+        decimalNumber(0, 60_000),
+      )
+      .option(
+        "--loss <share>",
+        "share of TCP segments that are lost, like 0.01",
+        decimalNumber(0, 0.5),
+      )
+      .option(
+        "--throttle <name=factor@s>",
+        "a device that gets slower, like pi4=3@60 (repeatable)",
+        throttles,
+      )
+      .option("--die <name@s>", "a device that dies, like pi4@60 (repeatable)", deaths)
+      .option(
+        "--layers <n,n,…>",
+        "layers of each device of the file instead of the plan; 0 leaves one out",
+        layerCounts,
+      )
+      .option("--report <file>", "write an HTML report with charts", (text) => typedPath(text))
+      .addHelpText("after", SIMULATE_EXAMPLE),
+  ).action((_options, command) => {
+    const options = command.optsWithGlobals();
+    return start(options, async (context) => {
+      await (await import("./simulate.ts")).simulateCommand(options, context);
     });
   });
 

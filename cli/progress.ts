@@ -11,7 +11,7 @@ const EVERY_MS = { terminal: 100, lines: 5000 };
 const WIDTH = 24;
 
 /** What is counted. */
-export type ProgressUnit = "bytes" | "blocks";
+export type ProgressUnit = "bytes" | "blocks" | "ms";
 
 /** Where progress goes. */
 export interface ProgressSink {
@@ -53,6 +53,7 @@ export function progressLine(
   const left = rate > 0 && done < total ? `  ${Math.ceil((total - done) / rate)} s left` : "";
   const bar = "#".repeat(full) + ".".repeat(WIDTH - full);
   const percent = (100 * share).toFixed(0).padStart(3);
+  if (unit === "ms") return `${what}  [${bar}] ${percent} %`;
   return `${what}  [${bar}] ${percent} %  ${count(done)} of ${
     count(total)
   }${suffix}${speed}${left}`;

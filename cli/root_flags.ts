@@ -1,11 +1,13 @@
 /** The flags of `mdi` without a command: those of a node, a ring and its prompts. */
 import { type Command, Option } from "@commander-js/extra-typings";
+import type { Pace } from "../wasm/pace.ts";
 import { MAX_THREADS } from "../wasm/stage.ts";
 import { parseAddress, parseListen, parsePeers } from "../rpc/address.ts";
 import {
   byteCount,
   decimalNumber,
   layerCounts,
+  paceFile,
   readableBy,
   repeated,
   seedNumber,
@@ -28,7 +30,7 @@ export function addRootFlags(program: Command) {
     .optionsGroup("Ring:")
     .option(
       "--peers <hosts>",
-      "the secondaries in the ring's order, HOST[:PORT],...",
+      "the secondaries, HOST[:PORT],...; with --layers in the ring's order",
       readableBy((text) => text === "" || parsePeers(text)),
     )
     .option(
@@ -38,7 +40,7 @@ export function addRootFlags(program: Command) {
     )
     .option(
       "--layers <counts>",
-      "layers of each node, the starter first, like 12,9,9",
+      'layers of each node, the starter first, like 12,9,9; or "even" (default: the fastest plan)',
       layerCounts,
     )
     .addOption(
@@ -117,6 +119,11 @@ export function addRootFlags(program: Command) {
       "threads that compute (default: the cores, or the processors where Deno may not see cores; ort has one)",
       wholeNumber(1, MAX_THREADS),
     )
+    .option(
+      "--pace <file>",
+      'stand for a slower device: ms in JSON, like {"layer":20,"embed":0.1,"head":5}; to try plans on one machine',
+      paceFile,
+    )
     .option("--memory <bytes>", "memory this process may use, like 2GB", byteCount)
     .option("--store-limit <bytes>", "disk that models may take, like 20GB", byteCount)
     .option("--end-with-stdin", "a secondary: end when standard input does, with what started it")
@@ -125,7 +132,12 @@ export function addRootFlags(program: Command) {
     .addOption(
       new Option("--log <form>", "form of the log on standard error").choices(["text", "json"]),
     )
-    .option("--quiet", "results and errors only");
+    .option("--quiet", "results and errors only")
+    .option(
+      "--trace <file>",
+      "write what every node did and when; opens in https://ui.perfetto.dev",
+      (text) => typedPath(text),
+    );
 }
 
 /** What the root command's flags come to. */
@@ -163,10 +175,12 @@ export interface RootOptions {
   token?: string;
   backend?: "auto" | "simd" | "ort";
   threads?: number;
+  pace?: Pace;
   memory?: number;
   storeLimit?: number;
   endWithStdin?: true;
   json?: true;
   log?: "text" | "json";
   quiet?: true;
+  trace?: string;
 }

@@ -4,11 +4,14 @@ import type { GenerateOptions, Prompt, Ring } from "../rpc/ring.ts";
 import { chatLoop } from "./chat.ts";
 import { generateAll, type Job } from "./generate.ts";
 import { nodeOptions } from "./node_options.ts";
+import type { Output } from "./output.ts";
 import type { CommandContext, RootOptions } from "./program.ts";
 import { parseIds, readPrompt } from "./prompts.ts";
 import { showEvents } from "./events.ts";
 import type { Summary } from "../rpc/summary.ts";
 import { summaryRecord, summaryText } from "./summary.ts";
+import { openTraceFile, type TraceFile } from "./trace.ts";
+import { messageOf } from "../wasm/error.ts";
 
 /** Runs the prompts, or the chat, and shows the figures; returns them where there were prompts. */
 export async function starterCommand(
@@ -30,21 +33,47 @@ export async function starterCommand(
     Array.from({ length: options.samples ?? 1 }, () => prompt)
   )
     .map((prompt, sample): Job => ({ sample, prompt: prompt.shown, input: prompt.input }));
-  await using ring = await loadRing(options, context);
-  if (interactive) {
-    await chatLoop(ring, generateOptions(options), options.system, context);
-    return undefined;
+  // Before the model is loaded, for the same reason.
+  await using trace = options.trace === undefined ? null : await openTraceFile(options.trace);
+  // A chat is one sample, whose next token is waited for.
+  await using ring = await loadRing(options, interactive ? 1 : jobs.length, context);
+  return await traced(ring, trace, output, async () => {
+    if (interactive) {
+      await chatLoop(ring, generateOptions(options), options.system, context);
+      return undefined;
+    }
+    await generateAll(ring, jobs, { ...generateOptions(options), signal }, output);
+    const summary = await ring.summary();
+    output.record(summaryRecord(summary));
+    if (!output.options.quiet) output.text(`${summaryText(summary)}\n`);
+    signal.throwIfAborted();
+    return summary;
+  });
+}
+
+/** Writes the trace after the run, however that ended: what failed is what one wants to see. */
+async function traced<T>(
+  ring: Ring,
+  trace: TraceFile | null,
+  output: Output,
+  run: () => Promise<T>,
+): Promise<T> {
+  if (!trace) return await run();
+  let result: T;
+  try {
+    result = await run();
+  } catch (error) {
+    await trace.write(await ring.recording())
+      .catch((failure) => output.log(messageOf(failure), { event: "trace" }));
+    throw error;
   }
-  await generateAll(ring, jobs, { ...generateOptions(options), signal }, output);
-  const summary = await ring.summary();
-  output.record(summaryRecord(summary));
-  if (!output.options.quiet) output.text(`${summaryText(summary)}\n`);
-  signal.throwIfAborted();
-  return summary;
+  await trace.write(await ring.recording());
+  return result;
 }
 
 async function loadRing(
   options: RootOptions,
+  samples: number,
   context: CommandContext,
 ): Promise<Ring> {
   const { output, signal } = context;
@@ -62,6 +91,8 @@ async function loadRing(
     ...(wire !== undefined && { wire }),
     ...(kv !== undefined && { kv }),
     ...(slots !== undefined && { slots }),
+    samples,
+    ...(options.trace !== undefined && { trace: true }),
     ...(positions !== undefined && { context: positions }),
     signal,
     onEvent: events.show,

@@ -1,5 +1,5 @@
 /** The end of a run: a table for people, a record for programs. */
-import type { Summary } from "../rpc/summary.ts";
+import type { NodeSummary, Summary } from "../rpc/summary.ts";
 import { formatBytes } from "../engine/format_bytes.ts";
 import { formatLayers, formatShare, renderTable } from "./table.ts";
 
@@ -12,6 +12,7 @@ export function summaryRecord(summary: Summary): Record<string, unknown> {
     tokens: summary.tokens,
     seconds: round(summary.seconds, 6),
     tokens_per_second: round(summary.tokensPerSecond, 3),
+    predicted_tokens_per_second: roundOrNull(summary.predictedTokensPerSecond, 3),
     prompt_tokens_per_second: round(summary.promptTokensPerSecond, 3),
     time_to_first_token_ms: round(summary.timeToFirstTokenMs, 3),
     // 64 bits: more than a JSON number holds exactly.
@@ -23,8 +24,10 @@ export function summaryRecord(summary: Summary): Record<string, unknown> {
       backend: node.backend,
       backend_reason: node.backendReason,
       threads: node.threads,
+      paced: node.paced,
       busy_fraction: round(node.busyFraction, 4),
       compute_ms_per_token: round(node.computeMsPerToken, 4),
+      predicted_ms_per_token: roundOrNull(node.predictedMsPerToken, 4),
       bytes_sent_per_token: round(node.bytesSentPerToken, 1),
       weight_bytes: node.weightBytes,
       kv: node.kv,
@@ -48,7 +51,7 @@ export function summaryText(summary: Summary): string {
   const rows = summary.nodes.map((node) => [
     `${node.name} (${node.role})`,
     formatLayers(node.layers),
-    node.backend,
+    node.paced ? `${node.backend}, paced` : node.backend,
     formatShare(node.busyFraction),
     node.computeMsPerToken.toFixed(1),
     formatBytes(node.weightBytes),
@@ -69,9 +72,51 @@ export function summaryText(summary: Summary): string {
     "sent/token",
     "received",
   ];
-  return `${first}\n\n${renderTable(header, rows)}`;
+  const calibration = calibrationText(summary);
+  return `${first}\n\n${renderTable(header, rows)}${calibration && `\n\n${calibration}`}`;
+}
+
+/** What the plan said against what came of it, and the node that differs most; empty without a plan. */
+export function calibrationText(
+  { predictedTokensPerSecond, tokensPerSecond, nodes }:
+    & Pick<
+      Summary,
+      "predictedTokensPerSecond" | "tokensPerSecond"
+    >
+    & { nodes: readonly Pick<NodeSummary, "name" | "computeMsPerToken" | "predictedMsPerToken">[] },
+): string {
+  if (predictedTokensPerSecond === null) return "";
+  const rate = `predicted ${predictedTokensPerSecond.toFixed(1)} tokens/s, measured ${
+    tokensPerSecond.toFixed(1)
+  } (${signedShare(tokensPerSecond / predictedTokensPerSecond - 1)})`;
+  const compared = nodes.flatMap(({ name, computeMsPerToken: measured, predictedMsPerToken }) =>
+    predictedMsPerToken !== null && predictedMsPerToken > 0 && measured > 0
+      ? [{ name, measured, predicted: predictedMsPerToken }]
+      : []
+  ).sort((a, b) => apart(b) - apart(a));
+  const [most] = compared;
+  if (!most) return rate;
+  const { name, measured, predicted } = most;
+  const ms = (value: number) => value.toFixed(value < 1 ? 2 : 1);
+  return `${rate}; ${name}: predicted ${ms(predicted)} ms/token, measured ${ms(measured)} (${
+    signedShare(measured / predicted - 1)
+  })`;
+}
+
+function apart({ measured, predicted }: { measured: number; predicted: number }): number {
+  return Math.abs(Math.log(measured / predicted));
+}
+
+/** A difference as a percentage with its sign. */
+function signedShare(share: number): string {
+  const percent = Math.round(100 * share);
+  return `${percent > 0 ? "+" : ""}${percent} %`;
 }
 
 function round(value: number, digits: number): number {
   return Number(value.toFixed(digits));
+}
+
+function roundOrNull(value: number | null, digits: number): number | null {
+  return value === null ? null : round(value, digits);
 }

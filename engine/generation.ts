@@ -3,6 +3,7 @@ import { MdiError } from "../wasm/error.ts";
 import { AsyncQueue } from "./async_queue.ts";
 import type { FinishReason } from "./ring/sample.ts";
 import type { Turn, TurnRequest } from "./ring/driver.ts";
+import { generationSpans } from "./telemetry.ts";
 import { createSampler } from "./text/sampler.ts";
 import type { SamplingOptions } from "./text/sampling_options.ts";
 import { createTextPipe } from "./text/text_pipe.ts";
@@ -94,6 +95,8 @@ export function startGeneration(
   const start = performance.now();
   let text = "";
   let firstTokenMs: number | null = null;
+  let tokens = 0;
+  const spans = generationSpans({ "mdi.prompt_tokens": prompt.length });
 
   const turn = begin({
     prompt,
@@ -102,6 +105,8 @@ export function startGeneration(
     sampler: createSampler(request.sampling),
     accept(id, last) {
       observer.token(firstTokenMs === null);
+      tokens++;
+      if (firstTokenMs === null) spans?.firstToken();
       firstTokenMs ??= performance.now() - start;
       const pushed = last && request.endTokens.includes(id)
         ? { text: "", stopped: false }
@@ -114,6 +119,7 @@ export function startGeneration(
     ended(outcome) {
       signal?.removeEventListener("abort", cancel);
       observer.ended(firstTokenMs === null);
+      spans?.ended(tokens, outcome instanceof Error ? outcome : outcome.finish);
       if (outcome instanceof Error) {
         request.onEnd?.(undefined);
         pieces.end(outcome);

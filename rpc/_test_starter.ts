@@ -81,7 +81,7 @@ export class TestStarter implements AsyncDisposable {
   }
 
   /** What makes a node the only secondary, with the two upper layers; `changes` spoil it. */
-  configuration(changes: Partial<Configure> = {}): Configure {
+  configuration(changes: Omit<Partial<Configure>, "$typeName" | "$unknown"> = {}): Configure {
     return create(ConfigureSchema, {
       epoch: EPOCH,
       index: 1,

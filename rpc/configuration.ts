@@ -2,6 +2,7 @@
 import { MdiError, messageOf } from "../wasm/error.ts";
 import { MAX_MANIFEST_BYTES, validateManifest } from "../engine/model/manifest.ts";
 import type { BlockEntry, Manifest } from "../engine/model/types.ts";
+import { MAX_SPANS } from "../engine/ring/spans.ts";
 import type { KvType } from "../wasm/stage.ts";
 import { type Address, parseAddress } from "./address.ts";
 import { type Configure, Configure_Dtype } from "./gen/mdi/v1/control_pb.ts";
@@ -32,6 +33,8 @@ export interface Configuration {
   context: number;
   /** Type of the KV caches. */
   kv: KvType;
+  /** Spans to keep of what the node does; 0 records none. */
+  spans: number;
 }
 
 /**
@@ -56,6 +59,7 @@ export function readConfiguration(config: Configure): Configuration {
   }
   const kv = kvFromWire(config.kv);
   if (kv === undefined) throw refusal(`a type of KV caches number ${config.kv}`);
+  if (config.spans > MAX_SPANS) throw refusal(`${config.spans} spans to keep`);
   if (config.providers.length > MAX_NODES) {
     throw refusal(`${config.providers.length} nodes to fetch blocks from`);
   }
@@ -71,6 +75,7 @@ export function readConfiguration(config: Configure): Configuration {
     wire: config.wire === Configure_Dtype.F16 ? "f16" : "f32",
     context,
     kv,
+    spans: config.spans,
   };
 }
 
@@ -87,7 +92,11 @@ export function blocksFor(
   return manifest.blocks.filter((block) => names.has(block.name));
 }
 
-function readManifest(text: string): Manifest {
+/**
+ * Reads a manifest that came from the wire.
+ * @throws {MdiError} protocol, or what is wrong with it.
+ */
+export function readManifest(text: string): Manifest {
   if (text.length > MAX_MANIFEST_BYTES) {
     throw refusal(`its manifest has ${text.length} characters`);
   }
@@ -100,7 +109,11 @@ function readManifest(text: string): Manifest {
   return validateManifest(json);
 }
 
-function readAddress(text: string): Address {
+/**
+ * Reads an address that came from the wire.
+ * @throws {MdiError} protocol
+ */
+export function readAddress(text: string): Address {
   try {
     return parseAddress(text);
   } catch (cause) {

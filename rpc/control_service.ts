@@ -18,6 +18,8 @@ import {
 import { Membership, type MembershipOptions } from "./membership.ts";
 import { peerOf } from "./request_handler.ts";
 import { plainWord } from "./plain_text.ts";
+import { ProfileService } from "./profile_service.ts";
+import { spansMessage } from "./trace.ts";
 import { checkIdentity, ownIdentity } from "./version.ts";
 
 /** Hashes that one question may hold: more than any model has blocks. */
@@ -39,10 +41,14 @@ export class ControlService {
   #options: ControlOptions;
   #instance = crypto.randomUUID();
   #serving: { starter: string; membership: Membership } | undefined;
+  #profiles: ProfileService;
 
   /** Makes a free node. */
   constructor(options: ControlOptions) {
     this.#options = options;
+    const { name, serve: node, log } = options;
+    const serving = () => this.#serving?.starter;
+    this.#profiles = new ProfileService({ name, node, serving, log });
   }
 
   /** The stay that the node is in. */
@@ -59,7 +65,7 @@ export class ControlService {
           return create(HelloResponseSchema, {
             node: ownIdentity(this.#options.name),
             device: await this.#options.describe(),
-            serving: this.#serving?.starter ?? "",
+            serving: this.#serving?.starter ?? this.#profiles.measuredFor ?? "",
             instance: this.#instance,
           });
         } catch (error) {
@@ -76,6 +82,9 @@ export class ControlService {
       },
       fetch: (request, context) => this.#fetch(request, context),
       serve: (requests, context) => this.#serve(requests, context),
+      profile: (request, context) => this.#profiles.profile(request, context),
+      measureLinks: (request, context) => this.#profiles.measureLinks(request, context),
+      echo: (requests) => this.#profiles.echo(requests),
     };
     router.service(Control, implementation);
   }
@@ -122,13 +131,7 @@ export class ControlService {
         throw new MdiError("protocol", "Cannot serve: the first message must be a claim");
       }
       const starter = plainWord(first.value.message.value.starter) || "a starter without a name";
-      if (this.#serving) {
-        throw new MdiError(
-          "busy",
-          `"${this.#options.name}" serves the ring of "${this.#serving.starter}"; stop that one first, or leave this node out`,
-          { details: { holder: this.#serving.starter } },
-        );
-      }
+      this.#profiles.requireFree();
       await using membership = new Membership({
         ...serve,
         signal,
@@ -197,6 +200,12 @@ export class ControlService {
           break;
         case "stats":
           say({ case: "stats", value: membership.stats() });
+          break;
+        case "clock":
+          say({ case: "clock", value: { $typeName: "mdi.v1.Clock", nowMs: performance.now() } });
+          break;
+        case "spans":
+          say({ case: "spans", value: spansMessage(membership.spans, message.value.from) });
           break;
         case "release":
           membership.release();

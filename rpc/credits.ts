@@ -27,6 +27,11 @@ export class CreditGate {
     return this.#waiting.reduce((sum, { since }) => sum + now - since, this.#waitMs);
   }
 
+  /** Whether a task that comes now has to wait. */
+  get halted(): boolean {
+    return this.#credits === 0;
+  }
+
   /**
    * Runs `run` as soon as there is a credit and all tasks before it have run; at once where that is so
    * already. Rejects with what `run` throws, with the reason of {@linkcode CreditGate.close}, or with

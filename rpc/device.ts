@@ -2,6 +2,7 @@
 import { statfs } from "node:fs/promises";
 import { create } from "@bufbuild/protobuf";
 import type { Backend, StageInfo } from "../wasm/stage.ts";
+import { freeMemory, memoryLimit } from "../engine/device/memory.ts";
 import { type Device, DeviceSchema } from "./gen/mdi/v1/control_pb.ts";
 
 /** What the node's own flags say of it. */
@@ -14,20 +15,15 @@ export interface DeviceLimits {
   memoryBytes: number | null;
 }
 
+export { freeMemory };
+
 /** Addresses of a WebAssembly memory, which holds weights and caches, without what else is in it. */
 const ADDRESSABLE_BYTES = 2 ** 32 - 200e6;
-
-/** Bytes of memory that this process may still take: what is free, within its own limit. */
-export function freeMemory(limitBytes: number | null): number {
-  const { available } = Deno.systemMemoryInfo();
-  if (limitBytes === null) return available;
-  return Math.max(0, Math.min(available, limitBytes - Deno.memoryUsage().rss));
-}
 
 /** Part of the free memory that KV caches may take in ONNX Runtime, which copies a cache in and out. */
 const ORT_KV_SHARE = 0.4;
 /** The same where caches stay in their place. */
-const KV_SHARE = 0.8;
+export const KV_SHARE = 0.8;
 
 /** Bytes that KV caches may take, once the weights are loaded. */
 export function freeForCaches(
@@ -62,7 +58,7 @@ export async function describeDevice(storeDir: string, limits: DeviceLimits): Pr
     arch: Deno.build.arch,
     os: Deno.build.os,
     cores: navigator.hardwareConcurrency,
-    memoryBytes: BigInt(limits.memoryBytes ?? Deno.systemMemoryInfo().total),
+    memoryBytes: BigInt(limits.memoryBytes ?? memoryLimit() ?? Deno.systemMemoryInfo().total),
     memoryFreeBytes: BigInt(freeMemory(limits.memoryBytes)),
     diskFreeBytes: diskFree,
     threads: plannedThreads(limits),

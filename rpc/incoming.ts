@@ -26,6 +26,8 @@ export class IncomingLink implements LinkReceiver {
   #queue: CreditedQueue<RingMessage> | undefined;
   #dropped = 0;
   #decodeMs = 0;
+  /** Number of the last frame that came. */
+  #frames = 0;
   #finished = false;
 
   /** Waits for a hello. */
@@ -73,8 +75,12 @@ export class IncomingLink implements LinkReceiver {
       // Before its sizes are judged: another wiring may have had others.
       else if (message.case && message.value.epoch !== this.#hello!.epoch) this.#drop();
       else {
-        const decoded = this.#terms!.codec.decode(request);
-        this.#decodeMs += performance.now() - start;
+        const { codec, spans } = this.#terms!;
+        const decoded = codec.decode(request);
+        const end = performance.now();
+        this.#decodeMs += end - start;
+        if (decoded.kind === "frame") this.#frames++;
+        spans?.message("decode", decoded, this.#frames, start, end, bytes.length);
         this.#queue.push(decoded);
       }
     } catch (error) {

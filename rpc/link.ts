@@ -7,6 +7,7 @@
  * predecessor, and no queue grows beyond the window that the receiver chose.
  */
 import type { RingMessage } from "../engine/ring/message.ts";
+import type { SpanRecorder } from "../engine/ring/spans.ts";
 import type { MdiError } from "../wasm/error.ts";
 import type { FrameCodec } from "./frame.ts";
 
@@ -60,6 +61,8 @@ export interface LinkTerms {
   codec: FrameCodec;
   /** How many messages may be on their way or queued. */
   credits: number;
+  /** Records what the link does, where the run is traced. */
+  spans?: SpanRecorder | undefined;
   /** Takes the link. Called once, before the first message. */
   receive: (link: LinkReceiver) => void;
 }

@@ -5,12 +5,14 @@
 import { create } from "@bufbuild/protobuf";
 import { MdiError } from "../wasm/error.ts";
 import { kvUnsupported } from "../wasm/load_stage.ts";
+import type { Pace } from "../wasm/pace.ts";
 import type { Backend, Stage } from "../wasm/stage.ts";
 import { leastStageBytes } from "../wasm/stage_memory.ts";
 import { loadWorkerStage } from "../wasm/worker_stage.ts";
 import { type KvLimit, kvLimit, wholePages } from "../engine/ring/kv_budget.ts";
 import { MAX_FRAME_ROWS } from "../engine/ring/message.ts";
 import { relay } from "../engine/ring/relay.ts";
+import { SpanRecorder } from "../engine/ring/spans.ts";
 import type { Store } from "../engine/store/store.ts";
 import { type Configuration, readConfiguration } from "./configuration.ts";
 import { freeForCaches, freeMemory } from "./device.ts";
@@ -37,6 +39,8 @@ export interface MembershipOptions {
   threads: number;
   /** Bytes that the process may use; null for what is free. */
   memoryBytes: number | null;
+  /** The slower device that it stands for; null for none. */
+  pace: Pace | null;
   /** Ends the stay. */
   signal: AbortSignal;
   /** Told what takes time. */
@@ -52,6 +56,7 @@ export class Membership implements AsyncDisposable {
   #owned = new AsyncDisposableStack();
   #config: Configuration | undefined;
   #stage: Stage | undefined;
+  #spans: SpanRecorder | undefined;
   #linked = false;
   #relayed = false;
   #released = false;
@@ -81,6 +86,11 @@ export class Membership implements AsyncDisposable {
     return this.#config?.epoch;
   }
 
+  /** What the node does, where the starter asked for it. */
+  get spans(): SpanRecorder | undefined {
+    return this.#spans;
+  }
+
   /** Index of the node whose link is due. */
   get predecessor(): number {
     return this.#config!.index - 1;
@@ -107,10 +117,12 @@ export class Membership implements AsyncDisposable {
    */
   async configure(message: Configure): Promise<Ready> {
     if (this.#config) throw new MdiError("protocol", "Cannot configure the node twice in one stay");
-    const { store, identity, backend, threads, memoryBytes, signal, onProgress } = this.#options;
+    const { store, identity, backend, threads, memoryBytes, pace, signal, onProgress } = this
+      .#options;
     const config = readConfiguration(message);
     const { manifest, blocks, layers, providers, kv } = config;
     this.#config = config;
+    if (config.spans > 0) this.#spans = new SpanRecorder(config.spans);
     if (backend === "ort" && kv !== "f32") throw kvUnsupported(kv, null);
     requireMemory(config, freeMemory(memoryBytes), backend);
     const pin = this.#owned.use(await store.pin());
@@ -137,6 +149,7 @@ export class Membership implements AsyncDisposable {
       packed: store.layout.packed,
     }, {
       signal,
+      pace,
       onPack: (done, total) => onProgress("pack", done, total),
       askRoom: (bytes) => store.packedRoom(bytes, plainWord(manifest.name)),
     });
@@ -157,6 +170,7 @@ export class Membership implements AsyncDisposable {
       kvPageTokens,
       weightBytesReceived: BigInt(received),
       notes: info.notes,
+      paced: info.paced ?? false,
     });
   }
 
@@ -183,6 +197,7 @@ export class Membership implements AsyncDisposable {
       epoch: config.epoch,
       from: config.index,
       signal: AbortSignal.any([signal, this.#breaking.signal]),
+      spans: this.#spans,
     });
     this.#output = this.#owned.use(output);
     this.#relay(stage, output, config).then(
@@ -210,6 +225,7 @@ export class Membership implements AsyncDisposable {
       input,
       output,
       onCache: (sample, _length, capacity) => this.#countCache(sample, capacity),
+      spans: this.#spans,
     });
     // A link closed in order ends no stay: the starter ends it, or its connection does.
   }

@@ -58,6 +58,7 @@ Deno.test("A secondary refuses a configuration that contradicts itself, and is f
     ["more context", { context: 2 ** 31 }, "protocol", "a context of 2147483648"],
     ["a wire format", { wire: 9 as Configure["wire"] }, "protocol", "wire format number 9"],
     ["a type of caches", { kv: 9 as Configure["kv"] }, "protocol", "KV caches number 9"],
+    ["spans", { spans: 2 ** 20 + 1 }, "protocol", "1048577 spans to keep"],
     ["a successor", { successor: "http://x/" }, "protocol", 'address "http://x/"'],
     ["a provider", { providers: [""] }, "protocol", "it is empty"],
     ["many providers", { providers: Array(17).fill("a") }, "protocol", "17 nodes"],

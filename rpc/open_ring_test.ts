@@ -60,7 +60,7 @@ Deno.test("openRing() refuses one node under two addresses", async () => {
   );
   assertStringIncludes(error.message, `Cannot use peer ${again}: it is the same node as`);
   // Both are free all the same.
-  await using ring = await openRing({ ...options, peers });
+  await using ring = await openRing({ ...options, peers, layers: "even" });
   assertEquals(ring.plan.nodes.length, 3);
 });
 
@@ -91,7 +91,13 @@ Deno.test("openRing() says once why the tokens of a mixed ring may differ, and i
   const open = async (options: RingOptions) => {
     const events: RingEvent[] = [];
     await using ring = await openRing({
-      ...{ home, name: "here", model: MODEL, onEvent: (event) => events.push(event) },
+      ...{
+        home,
+        name: "here",
+        model: MODEL,
+        layers: "even",
+        onEvent: (event) => events.push(event),
+      },
       ...options,
     });
     const { nodes, deviations } = await ring.summary();
@@ -138,6 +144,6 @@ Deno.test("openRing() refuses KV caches that a peer has not, as early as it is k
       );
     },
   );
-  await using ring = await openRing({ ...options, model: MODEL, peers: [auto] });
+  await using ring = await openRing({ ...options, model: MODEL, peers: [auto], layers: "even" });
   assertEquals((await ring.summary()).nodes.map(({ kv }) => kv), ["int8", "int8"]);
 });

@@ -1,12 +1,21 @@
 /** Types of options, for callers whose compiler does not check them. */
 
 /** What an option must be. */
-export type OptionType = "text" | "path" | "number" | "function" | "signal" | "texts" | "counts";
+export type OptionType =
+  | "text"
+  | "path"
+  | "number"
+  | "boolean"
+  | "function"
+  | "signal"
+  | "texts"
+  | "counts";
 
 const WORDS: Readonly<Record<OptionType, string>> = {
   text: "a text",
   path: "a text that is not empty",
   number: "a number",
+  boolean: "true or false",
   function: "a function",
   signal: "an AbortSignal",
   texts: "a text or an array of texts",
@@ -37,6 +46,8 @@ function isOf(type: OptionType, value: unknown): boolean {
       return typeof value === "string";
     case "path":
       return typeof value === "string" && value !== "";
+    case "boolean":
+      return typeof value === "boolean";
     case "number":
       return typeof value === "number";
     case "function":

@@ -12,6 +12,7 @@ Deno.test("openRing() and serveNode() name an option of another type than it mus
     [{ threads: "2" }, 'Cannot use option "threads": it is of type string, and must be a number'],
     [{ slots: null }, 'Cannot use option "slots": it is null, and must be a number'],
     [{ onSlot: 1 }, 'Cannot use option "onSlot": it is of type number, and must be a function'],
+    [{ trace: "x" }, 'Cannot use option "trace": it is of type string, and must be true or false'],
     [{ signal: 1 }, 'Cannot use option "signal": it is of type number, and must be an AbortSignal'],
   ];
   const before = await Array.fromAsync(Deno.readDir("."), ({ name }) => name);

@@ -1,6 +1,7 @@
 /** A link's sending end, whatever carries its bytes. */
 import { create, toBinary } from "@bufbuild/protobuf";
 import type { RingMessage } from "../engine/ring/message.ts";
+import type { SpanRecorder } from "../engine/ring/spans.ts";
 import { MdiError } from "../wasm/error.ts";
 import { CreditGate } from "./credits.ts";
 import type { FrameCodec } from "./frame.ts";
@@ -25,6 +26,8 @@ export interface OutgoingLinkOptions extends LinkHello {
   closeTimeoutMs: number;
   /** Ends the link at once. */
   signal?: AbortSignal | undefined;
+  /** Records what it does, where the run is traced. */
+  spans?: SpanRecorder | undefined;
 }
 
 /** Sends; its carrier reports credits and the end. */
@@ -39,6 +42,8 @@ export class OutgoingLink implements LinkSender {
   #closing: Promise<void> | undefined;
   #bytesSent = 0;
   #encodeMs = 0;
+  /** Number of the last frame given to it. */
+  #frames = 0;
 
   /** Sends the hello. */
   constructor(carrier: OutgoingCarrier, options: OutgoingLinkOptions) {
@@ -79,11 +84,20 @@ export class OutgoingLink implements LinkSender {
   }
 
   send(message: RingMessage, options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+    const { codec, spans } = this.#options;
+    if (message.kind === "frame") this.#frames++;
+    const frame = this.#frames;
+    const waitsSince = spans && this.#gate.halted ? performance.now() : null;
     return this.#gate.run(() => {
       const start = performance.now();
-      const bytes = toBinary(LinkRequestSchema, this.#options.codec.encode(message));
-      this.#encodeMs += performance.now() - start;
+      const bytes = toBinary(LinkRequestSchema, codec.encode(message));
+      const encoded = performance.now();
+      this.#encodeMs += encoded - start;
       this.#write(bytes);
+      if (!spans) return;
+      if (waitsSince !== null) spans.message("credits", message, frame, waitsSince, start);
+      spans.message("encode", message, frame, start, encoded);
+      spans.message("send", message, frame, encoded, performance.now(), bytes.length);
     }, options);
   }
 

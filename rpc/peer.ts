@@ -1,5 +1,5 @@
 /** The starter's side of the control plane: one secondary, from the first hello to its release. */
-import { create } from "@bufbuild/protobuf";
+import { create, type Message } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import { MdiError, type MdiErrorCode } from "../wasm/error.ts";
 import { AsyncQueue } from "../engine/async_queue.ts";
@@ -10,10 +10,14 @@ import {
   Control,
   type Device,
   type HelloResponse,
+  type LinkFigures,
+  type Profiled,
+  type ProfileRequest,
   type Ready,
   type ServeRequest,
   ServeRequestSchema,
   type ServeResponse,
+  type Spans,
   type Stats,
 } from "./gen/mdi/v1/control_pb.ts";
 import type { RingIdentity } from "./identity.ts";
@@ -23,6 +27,9 @@ import { checkIdentity, ownIdentity } from "./version.ts";
 
 /** Limit on an answer that takes no work. */
 const ANSWER_MS = 10_000;
+/** How long a node that measures itself may tell nothing of it, and how long one may measure its links. */
+const PROFILE_SILENCE_MS = 60_000;
+const LINKS_MS = 60_000;
 /** Limit on the answer to the announcement that the ring closes, which nobody needs to wait for. */
 const RELEASE_MS = 500;
 /**
@@ -53,6 +60,8 @@ export class Peer implements AsyncDisposable {
   readonly device: Device;
   /** The release of mdi that it runs. */
   readonly version: string;
+  /** Optional features that it has. */
+  readonly capabilities: readonly string[];
   /** Random, and the node's own: two peers of one instance are one node. */
   readonly instance: string;
   /** Settles when the node is gone or has failed: with the reason. */
@@ -81,6 +90,7 @@ export class Peer implements AsyncDisposable {
     this.name = formatAddress(session.address);
     this.device = hello.device!;
     this.version = plainWord(hello.node?.version ?? "");
+    this.capabilities = hello.node?.capabilities ?? [];
     this.instance = plainWord(hello.instance);
     this.#session = session;
   }
@@ -143,6 +153,59 @@ export class Peer implements AsyncDisposable {
     return this.#session.remoteAddress!;
   }
 
+  /**
+   * What it takes to compute, as it measured.
+   * @throws {MdiError} what it fails or refuses with; peer_lost where it falls silent.
+   */
+  async profile(
+    request: Omit<ProfileRequest, keyof Message>,
+    onProgress: (what: string, done: number, total: number) => void,
+  ): Promise<Profiled> {
+    const control = createClient(Control, this.#session.transport);
+    const ending = new AbortController();
+    const give = () =>
+      ending.abort(
+        new MdiError(
+          "peer_lost",
+          `${this.name} told nothing of its measurement for ${PROFILE_SILENCE_MS / 1000} s`,
+        ),
+      );
+    let timer = setTimeout(give, PROFILE_SILENCE_MS);
+    try {
+      for await (const { message } of control.profile(request, { signal: ending.signal })) {
+        clearTimeout(timer);
+        timer = setTimeout(give, PROFILE_SILENCE_MS);
+        if (message.case === "profiled") return message.value;
+        if (message.case !== "progress") continue;
+        const { what, done, total } = message.value;
+        onProgress(plainWord(what), Number(done), Number(total));
+      }
+      throw new MdiError("protocol", `${this.name} ended its measurement without a result`);
+    } catch (error) {
+      throw fromConnectError(ending.signal.aborted ? ending.signal.reason : error, this.name);
+    } finally {
+      clearTimeout(timer);
+      ending.abort();
+    }
+  }
+
+  /**
+   * The ways from it to other nodes, as it measured them.
+   * @param addresses HOST:PORT each.
+   * @throws {MdiError} what it fails or refuses with.
+   */
+  async measureLinks(starter: string, addresses: string[]): Promise<LinkFigures[]> {
+    const control = createClient(Control, this.#session.transport);
+    try {
+      const { links } = await control.measureLinks({ starter, addresses }, {
+        timeoutMs: LINKS_MS,
+      });
+      return links;
+    } catch (error) {
+      throw fromConnectError(error, this.name);
+    }
+  }
+
   /** Makes it a member of this ring. */
   async claim(starter: string): Promise<void> {
     this.#claimed = true;
@@ -175,6 +238,25 @@ export class Peer implements AsyncDisposable {
     return await this.#ask(
       "stats",
       { case: "stats", value: { $typeName: "mdi.v1.StatsRequest" } },
+      ANSWER_MS,
+    );
+  }
+
+  /** What its clock says: that of its spans, in ms. */
+  async clock(): Promise<number> {
+    const { nowMs } = await this.#ask(
+      "clock",
+      { case: "clock", value: { $typeName: "mdi.v1.ClockRequest" } },
+      ANSWER_MS,
+    );
+    return nowMs;
+  }
+
+  /** Spans that it recorded, from that number on, as many as a message holds. */
+  async spans(from: number): Promise<Spans> {
+    return await this.#ask(
+      "spans",
+      { case: "spans", value: { $typeName: "mdi.v1.SpansRequest", from: BigInt(from) } },
       ANSWER_MS,
     );
   }

@@ -99,10 +99,25 @@ export function planLayers(
   });
 }
 
-/** One line that says the plan. */
-export function planText(plan: Plan): string {
-  return plan.nodes.map(({ name, layers }) =>
+/**
+ * The samples that a plan is made for.
+ * @throws {RangeError} where that is no number of samples.
+ */
+export function samplesOf(expected: number | undefined, slots: number): number {
+  if (expected === undefined) return slots;
+  if (Number.isInteger(expected) && expected >= 1) return Math.min(expected, slots);
+  throw new RangeError(`Cannot plan for ${expected} samples: give a whole number of at least 1`);
+}
+
+/**
+ * One line that says the plan.
+ * @param tokensPerSecond what it is predicted to give, where it was measured for.
+ */
+export function planText(plan: Plan, tokensPerSecond?: number): string {
+  const nodes = plan.nodes.map(({ name, layers }) =>
     `${name}: ${layers ? `layers ${layers[0]}-${layers[1]}` : "no layers"}`
   )
     .join(", ");
+  if (tokensPerSecond === undefined) return nodes;
+  return `${nodes}; predicted: ${tokensPerSecond.toFixed(1)} tokens/s`;
 }

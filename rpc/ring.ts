@@ -3,8 +3,10 @@ import { MdiError } from "../wasm/error.ts";
 import type { Stage } from "../wasm/stage.ts";
 import type { Manifest, SamplingDefaults } from "../engine/model/types.ts";
 import type { Plan } from "../engine/plan/plan.ts";
+import type { Timeline } from "../engine/plan/timeline.ts";
 import { type Generation, type GenerationResult, startGeneration } from "../engine/generation.ts";
 import type { RingDriver, Turn, TurnRequest } from "../engine/ring/driver.ts";
+import { recordedSince, type Recording, timelineOf } from "../engine/ring/recording.ts";
 import { resolveSampling, type SamplingRequest } from "../engine/text/sampling_options.ts";
 import type { ChatMessage } from "../engine/text/chat_template.ts";
 import type { Tokenizer } from "../engine/text/tokenizer.ts";
@@ -12,7 +14,9 @@ import { type Chat, RingChat } from "./chat.ts";
 import { type NodeSummary, RunCounter, type Summary } from "./summary.ts";
 import { kvFromWire } from "./kv_type.ts";
 import type { Peer } from "./peer.ts";
+import type { RunLoad, RunPrediction } from "./predict_run.ts";
 import { plainText } from "./plain_text.ts";
+import type { RingTrace } from "./trace.ts";
 import type { Wiring } from "./wiring.ts";
 
 /** A plain text, a chat under the model's template, or token ids as they are. */
@@ -63,6 +67,27 @@ export interface Ring extends AsyncDisposable {
   chat(messages?: readonly ChatMessage[]): Chat;
   /** The figures since the ring was made. */
   summary(): Promise<Summary>;
+  /**
+   * What every node did, on the starter's clock, as far as their recorders reach back. What a node that is
+   * gone had recorded is missing.
+   * @throws {TypeError} where the ring was not opened with `trace`.
+   */
+  recording(options?: TraceOptions): Promise<Recording>;
+  /**
+   * The same as a timeline, for charts and to be compared with a simulated one.
+   * @throws {TypeError} where the ring was not opened with `trace`.
+   */
+  trace(options?: TraceOptions): Promise<Timeline>;
+}
+
+/** Which part of what was recorded. */
+export interface TraceOptions {
+  /**
+   * The time by this process's `performance.now()` before which nothing is wanted.
+   *
+   * @default {0}
+   */
+  since?: number;
 }
 
 /** What {@linkcode openRing} puts together. */
@@ -77,14 +102,26 @@ export interface RingParts {
   name: string;
   peers: readonly Peer[];
   wiring: Wiring | undefined;
+  /** Where the run is traced. */
+  trace: RingTrace | undefined;
   /** What {@linkcode Summary} says of them. */
   deviations: readonly string[];
+  /** Samples in the ring at once. */
+  slots: number;
   /** Tokens that every node's caches hold together. */
   kvTokens: number;
   /** Largest number of cached tokens reserved at once so far, in whole pages. */
   kvPeakTokens(): number;
+  /** What the plan says of a run, in hindsight; undefined where nothing was measured. */
+  predict: ((load: ObservedLoad) => RunPrediction) | undefined;
   owned: AsyncDisposableStack;
 }
+
+/** A node's figures without what was predicted of them. */
+type MeasuredSummary = Omit<NodeSummary, "predictedMsPerToken">;
+
+/** A run as its counter tells it. */
+type ObservedLoad = Omit<RunLoad, "decodeFrames">;
 
 const DEFAULT_TOKENS = 256;
 
@@ -95,12 +132,13 @@ export class OpenRing implements Ring {
   readonly context: number;
   readonly ended: Promise<Error | undefined>;
   #parts: RingParts;
-  #counter = new RunCounter();
+  #counter: RunCounter;
   #seed: bigint | null = null;
 
   /** Takes over what the parts own. */
   constructor(parts: RingParts) {
     this.#parts = parts;
+    this.#counter = new RunCounter(parts.slots);
     this.manifest = parts.manifest;
     this.plan = parts.plan;
     this.context = parts.context;
@@ -183,9 +221,17 @@ export class OpenRing implements Ring {
   }
 
   async summary(): Promise<Summary> {
-    const { manifest, wiring, deviations } = this.#parts;
+    const { manifest, wiring, deviations, predict } = this.#parts;
     const { samples, tokens, seconds, promptTokensPerSecond, timeToFirstTokenMs } = this.#counter;
     const per = { tokens: Math.max(1, tokens), ms: Math.max(1e-6, seconds * 1000) };
+    const { promptTokens, inFlight } = this.#counter;
+    const predicted = tokens === 0
+      ? undefined
+      : predict?.({ tokens, promptTokens, samples, inFlight });
+    const nodes = [
+      this.#ownSummary(per),
+      ...(wiring ? await this.#peerSummaries(wiring, per) : []),
+    ];
     return {
       model: manifest.name,
       samples,
@@ -195,12 +241,33 @@ export class OpenRing implements Ring {
       promptTokensPerSecond,
       timeToFirstTokenMs,
       seed: this.#seed,
-      nodes: [this.#ownSummary(per), ...(wiring ? await this.#peerSummaries(wiring, per) : [])],
+      predictedTokensPerSecond: predicted?.tokensPerSecond ?? null,
+      nodes: nodes.map((node, i) => ({
+        ...node,
+        predictedMsPerToken: predicted?.msPerToken[i] ?? null,
+      })),
       deviations,
     };
   }
 
-  #ownSummary(per: { tokens: number; ms: number }): NodeSummary {
+  async recording(options: TraceOptions = {}): Promise<Recording> {
+    const { trace, plan, manifest, name, peers } = this.#parts;
+    if (!trace) {
+      throw new TypeError("Cannot tell what the nodes did: open the ring with the option trace");
+    }
+    const names = [name, ...peers.map((peer) => peer.name)];
+    const nodes = names.map((name, i) => ({ name, layers: plan.nodes[i]!.layers }));
+    const recording = await trace.collect(manifest.name, nodes);
+    return options.since === undefined ? recording : recordedSince(recording, options.since);
+  }
+
+  async trace(options: TraceOptions = {}): Promise<Timeline> {
+    const recording = await this.recording(options);
+    const { nodes } = await this.summary();
+    return timelineOf(recording, nodes);
+  }
+
+  #ownSummary(per: { tokens: number; ms: number }): MeasuredSummary {
     const { stage, driver, name, wiring, plan } = this.#parts;
     const compute = stage.computeMs();
     return {
@@ -210,6 +277,7 @@ export class OpenRing implements Ring {
       backend: stage.info.backend,
       backendReason: stage.info.backendReason,
       threads: stage.info.threads,
+      paced: stage.info.paced ?? false,
       busyFraction: Math.min(1, compute / per.ms),
       computeMsPerToken: compute / per.tokens,
       codecMsPerToken: (wiring?.codecMs ?? 0) / per.tokens,
@@ -227,7 +295,7 @@ export class OpenRing implements Ring {
   async #peerSummaries(
     wiring: Wiring,
     per: { tokens: number; ms: number },
-  ): Promise<NodeSummary[]> {
+  ): Promise<MeasuredSummary[]> {
     const { peers, plan } = this.#parts;
     const stats = await wiring.stats();
     return stats.map((stat, i) => {
@@ -239,6 +307,7 @@ export class OpenRing implements Ring {
         backend: ready.backend,
         backendReason: plainText(ready.backendReason) || null,
         threads: ready.threads,
+        paced: ready.paced,
         busyFraction: Math.min(1, stat.computeMs / per.ms),
         computeMsPerToken: stat.computeMs / per.tokens,
         codecMsPerToken: stat.codecMs / per.tokens,

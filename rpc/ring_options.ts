@@ -1,6 +1,7 @@
 /** What a ring is made from: optional at the edge, resolved inside. */
 import { hostname } from "node:os";
 import { MdiError } from "../wasm/error.ts";
+import { type Pace, readPace } from "../wasm/pace.ts";
 import { type Backend, MAX_THREADS } from "../wasm/stage.ts";
 import { defaultThreads } from "../wasm/threads.ts";
 import { defaultHome } from "../engine/store/layout.ts";
@@ -13,14 +14,14 @@ import { findToken } from "./token.ts";
 /** What happens while a ring or a node starts and runs; for people and logs. */
 export interface RingEvent {
   /** What it is about. */
-  type: "pull" | "import" | "fetch" | "load" | "note" | "plan";
+  type: "pull" | "import" | "fetch" | "load" | "measure" | "note" | "plan";
   /** Which node, where it is one's own business. */
   node?: string;
   /** One line for people. */
   message: string;
-  /** Bytes or steps done, where it takes time. */
+  /** Bytes, blocks or ms done, where it takes time. */
   done?: number;
-  /** Bytes or steps in all; 0 where unknown. */
+  /** Bytes, blocks or ms in all; 0 where unknown. */
   total?: number;
 }
 
@@ -63,6 +64,11 @@ export interface NodeOptions {
    * @default {the physical cores, or, where the system does not tell, the processors}
    */
   threads?: number;
+  /**
+   * A slower device to stand for: this node answers no sooner than that one would. For trying out plans on
+   * one machine.
+   */
+  pace?: Pace;
   /** Told what takes time and what a person should know. */
   onEvent?: (event: RingEvent) => void;
   /** Ends the start and the node. */
@@ -81,6 +87,7 @@ export interface ResolvedNode {
   memoryBytes: number | null;
   backend: Backend;
   threads: number;
+  pace: Pace | null;
   onEvent: (event: RingEvent) => void;
 }
 
@@ -135,6 +142,7 @@ export async function resolveNode(options: NodeOptions): Promise<ResolvedNode> {
     memoryBytes,
     backend,
     threads,
+    pace: options.pace === undefined ? null : readPace(options.pace),
     onEvent: options.onEvent ?? (() => {}),
   };
 }

@@ -1,5 +1,6 @@
 /** The data plane's server side: the predecessor's link finds the stay that it belongs to. */
 import type { ConnectRouter } from "@connectrpc/connect";
+import type { SpanRecorder } from "../engine/ring/spans.ts";
 import { MdiError } from "../wasm/error.ts";
 import type { FrameCodec } from "./frame.ts";
 import type { LinkReceiver } from "./link.ts";
@@ -17,6 +18,8 @@ export interface LinkTarget {
   /** Whether that link is there. */
   readonly linked: boolean;
   readonly inputCodec: FrameCodec;
+  /** Records what the link does, where the run is traced. */
+  readonly spans?: SpanRecorder | undefined;
   accept(receiver: LinkReceiver): void;
 }
 
@@ -34,6 +37,7 @@ export function ringRoutes(router: ConnectRouter, target: () => LinkTarget | und
     return {
       codec: node.inputCodec,
       credits: LINK_CREDITS,
+      spans: node.spans,
       receive: (receiver) => node.accept(receiver),
     };
   })(router);

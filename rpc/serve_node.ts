@@ -51,6 +51,7 @@ async function startNode(options: ServeNodeOptions): Promise<MdiNode> {
       backend: node.backend,
       threads: node.threads,
       memoryBytes: node.memoryBytes,
+      pace: node.pace,
     },
     log,
   });

@@ -15,10 +15,17 @@ export interface NodeSummary {
   backendReason: string | null;
   /** Threads that computed. */
   threads: number;
+  /** Whether it stood for a slower device: its compute times are modelled then, and not measured. */
+  paced: boolean;
   /** Compute time over the run's seconds. */
   busyFraction: number;
   /** Milliseconds of computing. */
   computeMsPerToken: number;
+  /**
+   * The same as the plan has it for the samples and lengths of the run; null where the ring was not planned by
+   * what its nodes measured.
+   */
+  predictedMsPerToken: number | null;
   /** Milliseconds of turning messages into bytes and back. */
   codecMsPerToken: number;
   /** Milliseconds of drawing tokens; 0 on a secondary. */
@@ -51,6 +58,11 @@ export interface Summary {
   seconds: number;
   /** {@linkcode Summary.tokens} over {@linkcode Summary.seconds}; 0 before the first token. */
   tokensPerSecond: number;
+  /**
+   * What the plan has for the samples and lengths of the run; null where the ring was not planned by what its
+   * nodes measured, and before the first token.
+   */
+  predictedTokensPerSecond: number | null;
   /** Prompt tokens over the time in which a sample waited for its first token. */
   promptTokensPerSecond: number;
   /** Of the first sample, from its entry. */
@@ -69,25 +81,34 @@ export class RunCounter {
   samples = 0;
   /** Tokens that were drawn. */
   tokens = 0;
-  #promptTokens = 0;
+  /** Tokens of their prompts. */
+  promptTokens = 0;
+  #slots: number;
   /** Samples under way, and when the first of them entered. */
   #running = 0;
   #started = 0;
   /** Time in which there were any, as far as {@linkcode #counted}: an entry or the last token. */
   #ms = 0;
   #counted = 0;
+  /** That time, counted once for each sample that had a slot. */
+  #sampleMs = 0;
   #firstTokenMs: number | undefined;
   /** Samples before their first token, and the time in which there were any. */
   #prefilling = 0;
   #prefillStart = 0;
   #prefillMs = 0;
 
+  /** @param slots samples that are in the ring at once. */
+  constructor(slots = Infinity) {
+    this.#slots = slots;
+  }
+
   /** A sample entered. */
   submitted(promptTokens: number): void {
     const now = performance.now();
     if (this.#running++ === 0) this.#started = this.#counted = now;
     this.samples++;
-    this.#promptTokens += promptTokens;
+    this.promptTokens += promptTokens;
     if (this.#prefilling++ === 0) this.#prefillStart = now;
   }
 
@@ -95,7 +116,9 @@ export class RunCounter {
   token(first: boolean): void {
     const now = performance.now();
     this.tokens++;
-    this.#ms += now - this.#counted;
+    const ms = now - this.#counted;
+    this.#ms += ms;
+    this.#sampleMs += ms * Math.min(this.#running, this.#slots);
     this.#counted = now;
     if (!first) return;
     this.#firstTokenMs ??= now - this.#started;
@@ -112,6 +135,11 @@ export class RunCounter {
     if (--this.#prefilling === 0) this.#prefillMs += now - this.#prefillStart;
   }
 
+  /** Samples in the ring, on average over the time in which there were any. */
+  get inFlight(): number {
+    return this.#ms > 0 ? this.#sampleMs / this.#ms : 0;
+  }
+
   /** Seconds from the first prompt's entry to the last token, without those in which nothing ran. */
   get seconds(): number {
     return this.#ms / 1000;
@@ -119,7 +147,7 @@ export class RunCounter {
 
   /** Prompt tokens over the time in which a sample waited for its first token. */
   get promptTokensPerSecond(): number {
-    return this.#prefillMs > 0 ? this.#promptTokens / (this.#prefillMs / 1000) : 0;
+    return this.#prefillMs > 0 ? this.promptTokens / (this.#prefillMs / 1000) : 0;
   }
 
   /** Of the first sample that had one. */

@@ -9,7 +9,7 @@ export const VERSION = "0.1.0";
 /** Version of the wire protocol: raised by every change that an older node would misunderstand. */
 export const WIRE_VERSION = 1;
 /** Optional features of this wire version. */
-const CAPABILITIES = ["wire-f16", "kv-f16", "kv-int8"] as const;
+const CAPABILITIES = ["wire-f16", "kv-f16", "kv-int8", "profile", "trace"] as const;
 
 /** How this node introduces itself. */
 export function ownIdentity(name: string): Identity {

@@ -11,7 +11,8 @@ import type { Manifest } from "../engine/model/types.ts";
 import type { Plan } from "../engine/plan/plan.ts";
 import type { RingPort } from "../engine/ring/driver.ts";
 import { MAX_FRAME_ROWS } from "../engine/ring/message.ts";
-import { type Address, formatAddress, isWildcard } from "./address.ts";
+import { DEFAULT_SPANS, type SpanRecorder } from "../engine/ring/spans.ts";
+import { type Address, formatAddress } from "./address.ts";
 import { createFrameCodec, type FrameCodec } from "./frame.ts";
 import {
   Configure_Dtype,
@@ -26,6 +27,7 @@ import { connectLink } from "./link_connect.ts";
 import type { Peer } from "./peer.ts";
 import type { RingEvent } from "./ring_options.ts";
 import type { LinkTarget } from "./ring_service.ts";
+import { starterAddress } from "./starter_address.ts";
 
 /** What takes a node its time, as it names it and for people. */
 const DOING = new Map([["fetch", "fetching layers"], ["pack", "packing weights"]]);
@@ -48,6 +50,8 @@ export interface WiringOptions {
   wire: "f32" | "f16";
   context: number;
   kv: KvType;
+  /** The starter's recorder where the run is traced: then the peers record too. */
+  spans?: SpanRecorder | undefined;
   signal: AbortSignal;
   onEvent: (event: RingEvent) => void;
 }
@@ -82,6 +86,11 @@ export class Wiring implements LinkTarget, AsyncDisposable {
   /** Settles when a peer is gone: with an error that names it. */
   get lost(): Promise<MdiError> {
     return this.#lost;
+  }
+
+  /** The starter's recorder; undefined where the run is not traced. */
+  get spans(): SpanRecorder | undefined {
+    return this.#options.spans;
   }
 
   /** Index of the last node, whose link closes the ring. */
@@ -147,6 +156,7 @@ export class Wiring implements LinkTarget, AsyncDisposable {
       epoch: this.epoch,
       from: 0,
       signal: AbortSignal.any([signal, this.#breaking.signal]),
+      spans: this.spans,
     }).catch((error: Error) => this.#blame(error));
     this.#sender = this.#owned.use(sender);
     await this.#unlessLost(Promise.all(peers.map((peer) => peer.open())));
@@ -198,15 +208,14 @@ export class Wiring implements LinkTarget, AsyncDisposable {
       wire: wire === "f16" ? Configure_Dtype.F16 : Configure_Dtype.F32,
       context,
       kv: kvToWire(kv),
+      spans: this.spans ? DEFAULT_SPANS : 0,
     });
   }
 
   /** Where a peer finds the starter. */
   #own(peer: number): Address {
     const { advertise, peers, listen } = this.#options;
-    if (advertise) return advertise;
-    if (!isWildcard(listen.host)) return listen;
-    return { host: peers[peer]!.localAddress.host, port: listen.port };
+    return starterAddress(peers[peer]!, listen, advertise);
   }
 
   #progress(node: string, what: string, done: number, total: number): void {

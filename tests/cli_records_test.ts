@@ -15,6 +15,7 @@ const isCount = (value: unknown) =>
 const isAmount = (value: unknown) => isNumber(value) && Number(value) >= 0;
 const isShare = (value: unknown) => isAmount(value) && Number(value) <= 1;
 const isText = (value: unknown) => typeof value === "string";
+const isNull = (value: unknown) => value === null;
 const isName = (value: unknown) => typeof value === "string" && value !== "";
 const isArrayOf = (is: (value: unknown) => boolean) => (value: unknown) =>
   Array.isArray(value) && value.every(is);
@@ -29,8 +30,10 @@ const NODE: Shape = {
   backend: (value) => value === "simd",
   backend_reason: (value) => value === null,
   threads: (value) => isCount(value) && Number(value) >= 1,
+  paced: (value) => value === false,
   busy_fraction: isShare,
   compute_ms_per_token: isAmount,
+  predicted_ms_per_token: isNull,
   bytes_sent_per_token: isAmount,
   weight_bytes: isCount,
   kv: (value) => value === "f32",
@@ -56,6 +59,7 @@ const SHAPES: Record<string, Shape> = {
     tokens: isCount,
     seconds: isAmount,
     tokens_per_second: isAmount,
+    predicted_tokens_per_second: isNull,
     prompt_tokens_per_second: isAmount,
     time_to_first_token_ms: isAmount,
     seed: (value) => value === null || /^\d+$/.test(`${value}`),

@@ -126,22 +126,19 @@ Deno.test("starter and secondary run with their own permissions", async () => {
       home: homes[1]!,
       deno: denoFor("secondary", homes[1]!),
     });
-    const { code, stderr } = await run(
-      "starter",
-      [
-        "--starter",
-        "--peers",
-        secondary.address,
-        "--model",
-        MODEL,
-        "--prompt",
-        "a",
-        "--tokens",
-        "4",
-      ],
-      { home: homes[0]! },
-    );
-    assertEquals(code, 0, stderr);
+    // Measured and planned, which leaves so small a model to the starter; and over both.
+    for (const layers of [[], ["--layers", "even"]]) {
+      const { code, stderr } = await run(
+        "starter",
+        [
+          ...["--starter", "--peers", secondary.address, "--model", MODEL],
+          ...["--prompt", "a", "--tokens", "4", ...layers],
+        ],
+        { home: homes[0]! },
+      );
+      assertEquals(code, 0, stderr);
+      assert(!stderr.includes("split by cores"), stderr);
+    }
     assert(!/NotCapable/.test(secondary.stderr()), secondary.stderr());
   } finally {
     await Deno.remove(home, { recursive: true });

@@ -102,7 +102,14 @@ async function generating(secondaries: Secondary[], home: string): Promise<MdiPr
 function starterArgs(secondaries: Secondary[]): string[] {
   return [
     ..."--starter --json --quiet --dtype fp32 --ignore-eos --prompt-ids 3,4,5".split(" "),
-    ...["--model", MODEL, "--peers", secondaries.map(({ address }) => address).join(",")],
+    ...[
+      "--model",
+      MODEL,
+      "--layers",
+      "even",
+      "--peers",
+      secondaries.map(({ address }) => address).join(","),
+    ],
   ];
 }
 

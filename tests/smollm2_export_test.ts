@@ -147,6 +147,7 @@ Deno.test({
           ...["--starter", "--model", SMOLLM2_ONNX!, "--prompt-ids", PROMPT.join()],
           ...["--tokens", "24", "--greedy", "--ignore-eos", "--json"],
           ...(nodes > 1 ? ["--peers", peers.slice(0, nodes - 1).join()] : []),
+          ...["--layers", "even"],
         ], { home: join(directory, "starter"), timeoutMs: 180_000 });
         assertEquals(code, 0, stderr);
         const summary = records.find(({ type }) => type === "summary")!;

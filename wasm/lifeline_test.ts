@@ -21,8 +21,9 @@ const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 async function loadFaulty(backend: Backend, spec: StageSpec): Promise<Stage> {
   const { Worker } = globalThis;
   globalThis.Worker = class extends Worker {
-    constructor(_: string | URL, options?: WorkerOptions) {
-      super(new URL("./_faulty_worker.ts", import.meta.url), options);
+    constructor(url: string | URL, options?: WorkerOptions) {
+      const ours = String(url).endsWith("/worker.ts");
+      super(ours ? new URL("./_faulty_worker.ts", import.meta.url) : url, options);
     }
   };
   try {
@@ -70,6 +71,23 @@ for (const backend of ["simd", "ort"] as const) {
     assert(performance.now() - start > 1000);
   });
 }
+
+Deno.test("the threads of a worker that closed itself end with it", async () => {
+  await using files = await TinyFiles.write(tinyDecoder());
+  const threads = () => [...Deno.readDirSync("/proc/self/task")].length;
+  const die = async () => {
+    await using stage = await loadFaulty("simd", { ...files.spec(LAYERS), threads: 3 });
+    stage.open(1, 4);
+    await stage.forward(row(1));
+    stage.release(CLOSE);
+    await assertDies(() => stage.forward(row(1)));
+  };
+  await die(); // what Deno itself starts once
+  const before = threads();
+  for (let i = 0; i < 3; i++) await die();
+  await sleep(300);
+  assert(threads() <= before + 2, `${threads()} threads after three deaths, ${before} before`);
+});
 
 Deno.test("a stage whose worker closed itself is disposed at once", async () => {
   await using files = await TinyFiles.write(tinyDecoder());

@@ -1,6 +1,13 @@
 /** Which backend computes: the one that a node was told to take, or the best that can run its blocks. */
 import { MdiError } from "./error.ts";
+import type { StartThread } from "./simd/pool_thread.ts";
 import type { Backend, LoadHooks, Stage, StageSpec } from "./stage.ts";
+
+/** What a load tells and asks, and where its threads are started from: this thread where that is absent. */
+export interface LoadOptions extends LoadHooks {
+  /** Starts a thread of the stage. */
+  startThread?: StartThread;
+}
 
 /**
  * Loads a stage. A backend's code is loaded only when it is wanted: ONNX Runtime's alone is 14 MB.
@@ -10,7 +17,7 @@ import type { Backend, LoadHooks, Stage, StageSpec } from "./stage.ts";
 export async function loadStage(
   backend: Backend,
   spec: StageSpec,
-  hooks: LoadHooks = {},
+  options: LoadOptions = {},
 ): Promise<Stage> {
   switch (backend) {
     case "ort":
@@ -25,7 +32,7 @@ export async function loadStage(
       );
   }
   const { loadSimdStage } = await import("./simd/stage.ts");
-  const loaded = await loadSimdStage(spec, hooks);
+  const loaded = await loadSimdStage(spec, options);
   if (!("unusable" in loaded)) return loaded;
   if (backend === "auto") return await loadOrt(spec, loaded.unusable);
   throw new MdiError(

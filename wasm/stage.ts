@@ -89,6 +89,8 @@ export interface StageInfo {
   kvPageTokens: number;
   /** Type of the KV caches. */
   kv: KvType;
+  /** Whether it answers as late as a slower device would, see `pace.ts`. */
+  paced?: boolean;
   /** What a person should know: an expansion, a slow path. One sentence each. */
   notes: string[];
 }
@@ -147,4 +149,12 @@ export interface Stage extends AsyncDisposable {
   candidates(hidden: Float32Array, count: number): Promise<Candidates>;
   /** Compute time since the start, in ms, without waiting. */
   computeMs(): number;
+  /** When the call that was answered last computed; the next answer changes it. Not every stage tells. */
+  readonly lastCall?: CallTimes;
+}
+
+/** When a call computed, by `performance.now()` of the thread that made it. */
+export interface CallTimes {
+  start: number;
+  end: number;
 }

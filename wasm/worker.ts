@@ -4,9 +4,11 @@
  */
 /// <reference lib="deno.worker" />
 import { MdiError, messageOf } from "./error.ts";
+import { RemoteThreads } from "./compute_threads.ts";
 import { loadStage } from "./load_stage.ts";
+import { sleepUntil } from "./pace.ts";
 import type { LoadHooks, Stage } from "./stage.ts";
-import type { WorkerEvent, WorkerReply, WorkerRequest } from "./worker_protocol.ts";
+import type { Computed, WorkerEvent, WorkerReply, WorkerRequest } from "./worker_protocol.ts";
 
 const scope = self as unknown as DedicatedWorkerGlobalScope;
 let stage: Stage | undefined;
@@ -14,6 +16,7 @@ let last: Promise<void> = Promise.resolve();
 /** What tells the other side, by going with this thread, that it is gone. */
 const held: MessagePort[] = [];
 
+const threads = new RemoteThreads(tell);
 let answerRoom: (refusal: string | null) => void = () => {};
 const hooks: LoadHooks = {
   onPack: (done, total) => tell({ event: "pack", done, total }),
@@ -29,10 +32,11 @@ scope.onmessage = (event: MessageEvent<WorkerRequest>) => {
   const request = event.data;
   // The load that waits for it is what others wait for.
   if (request.op === "room") return answerRoom(request.refusal);
+  if (request.op === "thread") return threads.hear(request);
   last = last.then(() => execute(request));
 };
 
-async function execute(request: Exclude<WorkerRequest, { op: "room" }>): Promise<void> {
+async function execute(request: Exclude<WorkerRequest, { op: "room" | "thread" }>): Promise<void> {
   if (!("id" in request)) {
     if (request.op === "open") stage?.open(request.sample, request.capacity);
     else if (request.op === "truncate") stage?.truncate(request.sample, request.length);
@@ -42,7 +46,10 @@ async function execute(request: Exclude<WorkerRequest, { op: "room" }>): Promise
   }
   try {
     if (request.op === "load") {
-      stage = await loadStage(request.backend, request.spec, hooks);
+      stage = await loadStage(request.backend, request.spec, {
+        ...hooks,
+        startThread: threads.start,
+      });
       reply({ id: request.id, ok: true, info: stage.info });
       return;
     }
@@ -53,15 +60,18 @@ async function execute(request: Exclude<WorkerRequest, { op: "room" }>): Promise
       return;
     }
     if (!stage) throw new MdiError("internal", "Cannot compute: no stage is loaded");
+    const started = now();
     if (request.op === "candidates") {
       const candidates = await stage.candidates(request.hidden, request.count);
-      reply({ id: request.id, ok: true, candidates, computeMs: stage.computeMs() });
+      if (request.until !== undefined) sleepUntil(request.until);
+      reply({ id: request.id, ok: true, candidates, ...computed(stage, started) });
       return;
     }
     const rows = request.op === "forward"
       ? await stage.forward(request.batch)
       : await stage.logits(request.hidden, request.out);
-    reply({ id: request.id, ok: true, rows, computeMs: stage.computeMs() });
+    if (request.until !== undefined) sleepUntil(request.until);
+    reply({ id: request.id, ok: true, rows, ...computed(stage, started) });
   } catch (error) {
     reply({
       id: request.id,
@@ -71,6 +81,15 @@ async function execute(request: Exclude<WorkerRequest, { op: "room" }>): Promise
       details: error instanceof MdiError ? error.details : {},
     });
   }
+}
+
+/** Milliseconds since the epoch: threads have clocks of their own, which start with them. */
+function now(): number {
+  return performance.timeOrigin + performance.now();
+}
+
+function computed(stage: Stage, started: number): Computed {
+  return { computeMs: stage.computeMs(), started, ended: now() };
 }
 
 function tell(event: WorkerEvent): void {

@@ -1,14 +1,24 @@
 /** A stage that computes in a worker of its own: the form in which a node uses every stage. */
 import type { Candidates } from "./candidates.ts";
+import { OwnedThreads } from "./compute_threads.ts";
 import { MdiError, type MdiErrorCode } from "./error.ts";
 import { Lifeline } from "./lifeline.ts";
-import type { Backend, Batch, LoadHooks, Stage, StageInfo, StageSpec } from "./stage.ts";
-import type { WorkerEvent, WorkerReply, WorkerRequest } from "./worker_protocol.ts";
+import { type Pace, Pacer } from "./pace.ts";
+import type { Backend, Batch, CallTimes, LoadHooks, Stage, StageInfo, StageSpec } from "./stage.ts";
+import type {
+  Computed,
+  Paced,
+  WorkerEvent,
+  WorkerReply,
+  WorkerRequest,
+} from "./worker_protocol.ts";
 
 /** What {@linkcode loadWorkerStage} may be given. */
 export interface WorkerStageOptions extends LoadHooks {
   /** Ends the load. */
   signal?: AbortSignal;
+  /** The slower device that the stage stands for; null where absent, for none. */
+  pace?: Pace | null;
 }
 
 type Waiting = { resolve(reply: WorkerReply & { ok: true }): void; reject(error: Error): void };
@@ -32,7 +42,7 @@ export async function loadWorkerStage(
     if (!("info" in reply)) {
       throw new MdiError("internal", "Cannot load a stage: no info in the answer");
     }
-    return new WorkerStage(worker, reply.info, spec);
+    return new WorkerStage(worker, reply.info, spec, options.pace ?? null);
   } catch (error) {
     await worker.terminate();
     throw error;
@@ -52,6 +62,7 @@ class ComputeWorker {
   #failure: Error | undefined;
   /** Resolves when nobody is left to wait for: the worker is dead, or has ended its threads. */
   #ended = Promise.withResolvers<void>();
+  readonly #threads = new OwnedThreads((news) => this.#worker.postMessage(news));
   #lifeline = new Lifeline(() => this.#die("it closed itself without an error"));
 
   constructor(hooks: LoadHooks) {
@@ -74,6 +85,7 @@ class ComputeWorker {
 
   #hear(event: WorkerEvent, { onPack, askRoom }: LoadHooks): void {
     if (event.event === "pack") return onPack?.(event.done, event.total);
+    if (event.event !== "room") return this.#threads.hear(event);
     // Answered whatever has happened: a load that is to end waits for it.
     const answer = (refusal: string | null) =>
       this.#worker.postMessage({ op: "room", refusal } satisfies WorkerRequest);
@@ -91,6 +103,7 @@ class ComputeWorker {
 
   #release(): void {
     this.#lifeline[Symbol.dispose]();
+    this.#threads[Symbol.dispose]();
     this.#worker.terminate();
   }
 
@@ -130,16 +143,19 @@ class ComputeWorker {
 
 class WorkerStage implements Stage {
   readonly info: StageInfo;
+  readonly lastCall: CallTimes = { start: 0, end: 0 };
   #worker: ComputeWorker;
   #spec: StageSpec;
+  #pacer: Pacer | null;
   #computeMs = 0;
   /** Memory for logits, which are large: shared, and used again. */
   #logits = new Float32Array(new SharedArrayBuffer(0));
 
-  constructor(worker: ComputeWorker, info: StageInfo, spec: StageSpec) {
+  constructor(worker: ComputeWorker, info: StageInfo, spec: StageSpec, pace: Pace | null) {
     this.#worker = worker;
-    this.info = info;
+    this.info = pace ? { ...info, paced: true } : info;
     this.#spec = spec;
+    this.#pacer = pace ? new Pacer(pace, spec.range) : null;
   }
 
   open(sample: number, capacity: number): void {
@@ -155,7 +171,8 @@ class WorkerStage implements Stage {
   }
 
   forward(batch: Batch): Promise<Float32Array> {
-    return this.#rows({ op: "forward", id: 0, batch });
+    const rows = batch.segments.reduce((sum, segment) => sum + segment.rows, 0);
+    return this.#rows({ op: "forward", id: 0, batch, ...this.#paced("forward", rows) });
   }
 
   async logits(hidden: Float32Array, out?: Float32Array): Promise<Float32Array> {
@@ -165,26 +182,44 @@ class WorkerStage implements Stage {
       this.#logits = new Float32Array(new SharedArrayBuffer(4 * values));
     }
     const shared = this.#logits.subarray(0, values);
-    await this.#rows({ op: "logits", id: 0, hidden, out: shared });
+    const paced = this.#paced("head", hidden.length / dModel);
+    await this.#rows({ op: "logits", id: 0, hidden, out: shared, ...paced });
     if (!out) return shared;
     out.set(shared);
     return out;
   }
 
   async candidates(hidden: Float32Array, count: number): Promise<Candidates> {
-    const reply = await this.#worker.ask({ op: "candidates", id: 0, hidden, count });
+    const asked = performance.now();
+    const paced = this.#paced("head", hidden.length / this.#spec.dModel);
+    const reply = await this.#worker.ask({ op: "candidates", id: 0, hidden, count, ...paced });
     if (!("candidates" in reply)) {
       throw new MdiError("internal", "Cannot compute: no candidates in the answer");
     }
-    this.#computeMs = reply.computeMs;
+    this.#computed(reply, asked);
     return reply.candidates;
   }
 
   async #rows(request: WorkerRequest & { id: number }): Promise<Float32Array> {
+    const asked = performance.now();
     const reply = await this.#worker.ask(request);
     if (!("rows" in reply)) throw new MdiError("internal", "Cannot compute: no rows in the answer");
-    this.#computeMs = reply.computeMs;
+    this.#computed(reply, asked);
     return reply.rows;
+  }
+
+  /** When a call that is made now may be answered. */
+  #paced(call: "forward" | "head", rows: number): Paced {
+    return this.#pacer ? { until: this.#pacer[call](rows) } : {};
+  }
+
+  /** Takes a call's times over, in this thread's clock; between question and answer, whatever that says. */
+  #computed({ computeMs, started, ended }: Computed, asked: number): void {
+    const { lastCall } = this;
+    this.#computeMs = this.#pacer?.ms ?? computeMs;
+    lastCall.end = Math.min(ended - performance.timeOrigin, performance.now());
+    lastCall.start = Math.max(started - performance.timeOrigin, asked);
+    if (lastCall.start > lastCall.end) lastCall.start = lastCall.end;
   }
 
   computeMs(): number {

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { TINY, tinyBlocks, TinyFiles } from "./_tiny_blocks.ts";
 import { MdiError } from "./error.ts";
+import { readPace } from "./pace.ts";
 import type { Backend } from "./stage.ts";
 import { loadWorkerStage } from "./worker_stage.ts";
 import { tinyDecoder } from "./_tiny_decoder.ts";
@@ -97,4 +98,21 @@ Deno.test("a worker stage ends its threads when it is disposed", async () => {
   for (let i = 0; i < 4; i++) await load();
   await new Promise((resolve) => setTimeout(resolve, 300));
   assert(threads() <= before + 2, `${threads()} threads after four stages, ${before} before`);
+});
+
+Deno.test("a worker stage with a pace answers in time, and no sooner", async () => {
+  await using files = await TinyFiles.write();
+  const pace = readPace({ layer: 20 });
+  await using stage = await loadWorkerStage("ort", files.spec(LAYERS), { pace });
+  assertEquals(stage.info.paced, true);
+  const samples = [1, 2, 3];
+  for (const sample of samples) stage.open(sample, 4);
+  const start = performance.now();
+  const ends = await Promise.all(samples.map(async (sample) => {
+    await stage.forward(row(sample));
+    return performance.now() - start;
+  }));
+  const each = 20 * TINY.layers;
+  ends.forEach((ms, i) => assert(ms >= (i + 1) * each - 1, `call ${i} after ${ms} ms`));
+  assertEquals(stage.computeMs(), samples.length * each);
 });

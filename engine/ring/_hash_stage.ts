@@ -89,8 +89,17 @@ export class HashStage implements Stage {
   }
 }
 
+/** How a {@linkcode hashRing} is linked. */
+export interface HashRingOptions {
+  /** What each message of the starter waits for. */
+  sending?: () => Promise<void>;
+}
+
 /** A ring of hash stages, its relays in this process. */
-export function hashRing(config: Partial<SchedulerConfig> = {}) {
+export function hashRing(
+  config: Partial<SchedulerConfig> = {},
+  { sending = () => Promise.resolve() }: HashRingOptions = {},
+) {
   const nodes = config.nodes ?? 1;
   const links = Array.from({ length: nodes }, () => new AsyncQueue<RingMessage>());
   const stage = new HashStage();
@@ -106,7 +115,15 @@ export function hashRing(config: Partial<SchedulerConfig> = {}) {
       queueLimit: 8,
       ...config,
     }),
-    ...(nodes > 1 && { port: { send: send(links[0]!), input: links[nodes - 1]! } }),
+    ...(nodes > 1 && {
+      port: {
+        async send(message: RingMessage) {
+          await sending();
+          await send(links[0]!)(message);
+        },
+        input: links[nodes - 1]!,
+      },
+    }),
     epoch: 1,
     dModel: 1,
     vocab: VOCAB,

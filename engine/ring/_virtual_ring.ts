@@ -8,6 +8,7 @@ import { assert, assertEquals } from "@std/assert";
 import type { FrameSegment, RingAction, RingEvent, SchedulerConfig } from "./schedule.ts";
 import { createScheduler } from "./scheduler.ts";
 import { VirtualClock } from "./virtual_clock.ts";
+import { VirtualWorker } from "./virtual_worker.ts";
 
 /** What a ring is modelled by. Times are in ms. */
 export interface VirtualRingOptions {
@@ -39,39 +40,29 @@ type Message =
     ids: readonly (readonly number[])[];
   };
 
-/** One node: a queue, worked off one by one, and the caches. */
+/** One node: its compute thread and its caches. */
 class VirtualNode {
-  busyMs = 0;
-  readonly #clock: VirtualClock;
+  readonly #worker: VirtualWorker;
   readonly #kvTokens: number;
   readonly #pageTokens: number;
   readonly #caches = new Map<number, { capacity: number; ids: number[] }>();
-  readonly #jobs: { ms: number; done: () => void }[] = [];
 
   constructor(clock: VirtualClock, { kvTokens, kvPageTokens = 1 }: SchedulerConfig) {
-    this.#clock = clock;
+    this.#worker = new VirtualWorker(clock);
     this.#kvTokens = kvTokens;
     this.#pageTokens = kvPageTokens;
   }
 
+  get busyMs(): number {
+    return this.#worker.busyMs;
+  }
+
   get empty(): boolean {
-    return this.#caches.size === 0 && this.#jobs.length === 0;
+    return this.#caches.size === 0 && this.#worker.idle;
   }
 
   run(ms: number, done: () => void): void {
-    this.#jobs.push({ ms, done });
-    if (this.#jobs.length === 1) this.#next();
-  }
-
-  #next(): void {
-    const job = this.#jobs[0];
-    if (job === undefined) return;
-    this.#clock.after(job.ms, () => {
-      this.busyMs += job.ms;
-      this.#jobs.shift();
-      this.#next();
-      job.done();
-    });
+    this.#worker.run({ start: () => ms, done });
   }
 
   change(action: CacheAction): void {

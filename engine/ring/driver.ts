@@ -15,6 +15,8 @@ import type { Sampler } from "../text/sampler.ts";
 import { type FrameMessage, type MessageSender, type RingMessage, wantedRows } from "./message.ts";
 import { drawToken, readHead, type WantedRow } from "./next_token.ts";
 import type { FrameSegment, RingAction, RingEvent, Scheduler } from "./schedule.ts";
+import { describeSegments, sameSegments } from "./segments.ts";
+import { RecordedHead, type SpanRecorder } from "./spans.ts";
 
 /** The ring beyond this node. */
 export interface RingPort extends MessageSender {
@@ -31,6 +33,8 @@ export interface DriverOptions {
   epoch: number;
   dModel: number;
   vocab: number;
+  /** Records what this node does, where the run is traced. */
+  spans?: SpanRecorder;
 }
 
 /** One turn of one sample. */
@@ -108,6 +112,10 @@ export class RingDriver {
   #sending: Promise<void> = Promise.resolve();
   #heads: Promise<void> = Promise.resolve();
   #paused = new Map<number, Sample>();
+  /** Frames given to the stage, and frames that came back: the number of the last one. */
+  #computed = 0;
+  #back = 0;
+  #recordedHead: RecordedHead | undefined;
 
   /** Makes a driver and starts to listen to the ring. */
   constructor(options: DriverOptions) {
@@ -115,6 +123,7 @@ export class RingDriver {
     this.ended = ended.promise;
     this.#end = ended.resolve;
     this.#options = options;
+    if (options.spans) this.#recordedHead = new RecordedHead(options.stage, options.spans);
     if (options.port) {
       this.#receive(options.port.input).catch((error) => this.fail(error));
     }
@@ -248,6 +257,10 @@ export class RingDriver {
   }
 
   #cache(sample: number, length: number, capacity: number): void {
+    if (this.#options.spans && capacity > 0) {
+      const tokens = this.#running.get(sample)?.sample.promptLength ?? 0;
+      this.#options.spans.mark("slot", sample, tokens);
+    }
     this.#send({ kind: "cache", epoch: this.#options.epoch, sample, length, capacity })
       .catch((error) => this.fail(error));
   }
@@ -262,14 +275,22 @@ export class RingDriver {
   }
 
   async #compute(segments: readonly FrameSegment[]): Promise<void> {
-    const { stage, port, epoch, dModel } = this.#options;
+    const { stage, port, epoch, dModel, spans } = this.#options;
     const ids = this.#rowIds(segments);
+    const number = ++this.#computed;
+    const asked = spans ? performance.now() : 0;
     const hidden = await stage.forward({ segments: [...segments], ids });
+    if (spans) {
+      spans.forwarded(stage, segments, number, asked);
+      for (const { sample, rows } of segments) spans.mark("segment", sample, rows, number);
+    }
     if (this.#failure) return;
     const frame: FrameMessage = { kind: "frame", epoch, segments: [...segments], hidden };
     if (port) {
-      await this.#send(frame);
-      if (!this.#failure) this.#step({ type: "computed" });
+      // The link's time is not this node's: the next frame computes while this one leaves.
+      const sent = this.#send(frame);
+      this.#step({ type: "computed" });
+      await sent;
       return;
     }
     this.#returned({ ...frame, hidden: wantedRows(segments, hidden, dModel) });
@@ -301,11 +322,12 @@ export class RingDriver {
     if (!expected || !sameSegments(expected, frame.segments)) {
       throw new MdiError(
         "protocol",
-        `Cannot take the frame that came back: it holds ${describe(frame.segments)}, not ${
-          describe(expected ?? [])
+        `Cannot take the frame that came back: it holds ${describeSegments(frame.segments)}, not ${
+          describeSegments(expected ?? [])
         }`,
       );
     }
+    const number = ++this.#back;
     for (const action of this.#options.scheduler.step({ type: "returned" })) {
       if (action.type !== "head") {
         if (action.type !== "reject") this.#act(action);
@@ -315,14 +337,18 @@ export class RingDriver {
         const running = this.#running.get(sample)!;
         return { row, running, sampler: running.request.sampler };
       });
-      this.#heads = this.#heads.then(() => this.#head(draws, frame.hidden))
+      this.#heads = this.#heads.then(() => this.#head(draws, frame.hidden, number))
         .catch((error) => this.fail(error));
     }
   }
 
-  async #head(draws: readonly Draw[], hidden: Float32Array): Promise<void> {
+  async #head(draws: readonly Draw[], hidden: Float32Array, number: number): Promise<void> {
     if (this.#failure) return;
-    const rows = await readHead(this.#options, hidden, draws);
+    const { spans, stage, dModel, vocab } = this.#options;
+    const first = draws[0]!.running.sample.id;
+    this.#recordedHead?.begin(number, draws.length, first);
+    const head = { stage: this.#recordedHead ?? stage, dModel, vocab };
+    const rows = await readHead(head, hidden, draws);
     if (this.#failure) return;
     const start = performance.now();
     const ended: number[] = [];
@@ -332,10 +358,13 @@ export class RingDriver {
       if (this.#running.get(sample.id) !== running || sample.finish !== null) return;
       const token = drawToken(sampler, rows[i]!, sample.ids());
       const last = sample.append(token) !== null;
+      spans?.mark("token", sample.id, 1, number);
       if (request.accept(token, last)) sample.end("stop");
       if (sample.finish !== null) ended.push(sample.id);
     });
-    this.#samplingMs += performance.now() - start;
+    const end = performance.now();
+    this.#samplingMs += end - start;
+    spans?.add("draw", number, draws.length, first, start, end);
     this.#step({ type: "drawn", ended });
   }
 
@@ -343,6 +372,7 @@ export class RingDriver {
     const running = this.#running.get(id);
     if (!running) return;
     this.#running.delete(id);
+    this.#options.spans?.mark("finish", id, 0);
     const { sample, request } = running;
     if (kept) this.#paused.set(id, sample);
     // The scheduler ends a sample by itself only where its cache is full.
@@ -350,22 +380,4 @@ export class RingDriver {
     const ids = Array.from(sample.ids(sample.promptLength));
     request.ended({ finish: sample.finish!, ids, cached });
   }
-}
-
-function sameSegments(
-  a: readonly FrameSegment[],
-  b: readonly FrameMessage["segments"][number][],
-): boolean {
-  return a.length === b.length && a.every((segment, i) => {
-    const other = b[i]!;
-    return segment.sample === other.sample && segment.position === other.position &&
-      segment.rows === other.rows && segment.wanted === other.wanted;
-  });
-}
-
-function describe(segments: readonly { sample: number; position: number; rows: number }[]): string {
-  return segments.map(({ sample, position, rows }) =>
-    `${rows} rows of sample ${sample} at ${position}`
-  )
-    .join(", ") || "nothing";
 }

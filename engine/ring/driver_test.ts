@@ -136,3 +136,20 @@ Deno.test("RingDriver.fail() ends what is under way, with the reason", async () 
   assertEquals(await assertRejects(() => result), reason);
   assertEquals(await driver.ended, reason);
 });
+
+Deno.test("RingDriver computes the next frame while the link takes the last one", async () => {
+  const link = Promise.withResolvers<void>();
+  const { driver, stage } = hashRing({ nodes: 2 }, { sending: () => link.promise });
+  const forward = stage.forward.bind(stage);
+  const both = Promise.withResolvers<void>();
+  let calls = 0;
+  stage.forward = (batch) => {
+    if (++calls === 2) both.resolve();
+    return forward(batch);
+  };
+  const all = [1, 2].map((id) => generate(driver, [id], 3).result);
+  await both.promise;
+  link.resolve();
+  const expected = await Promise.all([1, 2].map((id) => fresh([id], 3, 2)));
+  assertEquals((await Promise.all(all)).map(({ ids }) => ids), expected);
+});

@@ -5,6 +5,7 @@
  */
 import type { Stage } from "../../wasm/stage.ts";
 import { type MessageSender, type RingMessage, wantedRows } from "./message.ts";
+import type { SpanRecorder } from "./spans.ts";
 
 /** Messages handed to the stage that have not left yet. */
 const AHEAD = 2;
@@ -22,6 +23,8 @@ export interface RelayOptions {
   output: MessageSender;
   /** Called for every change of a cache, before it is passed on. */
   onCache?: (sample: number, length: number, capacity: number) => void;
+  /** Records what the stage does, where the run is traced. */
+  spans?: SpanRecorder | undefined;
 }
 
 /**
@@ -49,10 +52,12 @@ async function passOn(
   const leaving: Promise<void>[] = [];
   let previous: Promise<void> = Promise.resolve();
   let failed = false;
+  let frames = 0;
   while (true) {
     const { done, value: message } = await messages.next();
     if (done || failed) break;
-    const computed = compute(message, options);
+    if (message.kind === "frame") frames++;
+    const computed = compute(message, options, frames);
     const turn = previous;
     previous = (async () => {
       const [result] = await Promise.all([computed, turn]);
@@ -68,8 +73,12 @@ async function passOn(
   await previous;
 }
 
-async function compute(message: RingMessage, options: RelayOptions): Promise<RingMessage> {
-  const { stage, dModel, last } = options;
+async function compute(
+  message: RingMessage,
+  options: RelayOptions,
+  number: number,
+): Promise<RingMessage> {
+  const { stage, dModel, last, spans } = options;
   if (message.kind === "cache") {
     const { sample, length, capacity } = message;
     if (capacity === 0) stage.release(sample);
@@ -81,7 +90,9 @@ async function compute(message: RingMessage, options: RelayOptions): Promise<Rin
     return message;
   }
   const { segments, epoch } = message;
+  const asked = spans ? performance.now() : 0;
   const hidden = await stage.forward({ segments, hidden: message.hidden });
+  spans?.forwarded(stage, segments, number, asked);
   return {
     kind: "frame",
     epoch,

@@ -71,7 +71,7 @@ export type RingEvent =
     /** Tokens of the whole new prompt. */
     tokens: number;
   }
-  /** The last `compute` is done and its frame is on the link: the starter may take other work. */
+  /** The last `compute` is done and its frame on its way: the starter may take other work. */
   | { type: "computed" }
   /** The oldest frame in the ring came back. In a ring of one: before or after its `computed`. */
   | { type: "returned" }

@@ -7,6 +7,7 @@ export type KernelBuild = "relaxed" | "plain";
 
 /** Kernels, compiled. */
 export interface CompiledKernels {
+  build: KernelBuild;
   module: WebAssembly.Module;
   /** sha256 of their bytes in hex: other kernels have other bytes. */
   version: string;
@@ -43,7 +44,7 @@ export async function compileKernels(build?: KernelBuild): Promise<CompiledKerne
     const bytes = await readModule(each);
     if (!WebAssembly.validate(bytes)) continue;
     const version = createHash("sha256").update(bytes).digest("hex");
-    return { module: await WebAssembly.compile(bytes), version };
+    return { build: each, module: await WebAssembly.compile(bytes), version };
   }
   return undefined;
 }

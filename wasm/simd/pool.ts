@@ -3,32 +3,30 @@ import { MdiError } from "../error.ts";
 import { BEATS, JOB } from "./abi.ts";
 import type { KernelMemory } from "./memory.ts";
 import type { Kernels } from "./module.ts";
-import type { PoolStart } from "./pool_protocol.ts";
+import { type PoolThread, type StartThread, startThread } from "./pool_thread.ts";
 
-/** How long a worker may take to start. */
-const START_MS = 30_000;
 /** How long a thread may stay away from calls that go on, and how many of them at least. */
 const AWAY_MS = 800;
 const AWAY_CALLS = 2;
 
-/** Threads 1 and up. Owns their workers. */
+/** Threads 1 and up. Owns them. */
 export class ThreadPool implements AsyncDisposable {
   #kernels: Kernels;
   #memory: KernelMemory;
-  #workers: Worker[];
+  #threads: PoolThread[] = [];
   #failure: MdiError | undefined;
   /** When each thread was last known to take part, in ms. */
   #seen: number[];
 
-  private constructor(kernels: Kernels, memory: KernelMemory, workers: Worker[]) {
+  private constructor(kernels: Kernels, memory: KernelMemory, threads: number) {
     this.#kernels = kernels;
     this.#memory = memory;
-    this.#workers = workers;
-    this.#seen = workers.map(() => 0);
+    this.#seen = new Array(threads - 1).fill(0);
   }
 
   /**
-   * Starts `threads - 1` workers.
+   * Starts `threads - 1` threads.
+   * @param start where they are started from; this thread where absent.
    * @throws {MdiError} internal where one does not start.
    */
   static async start(
@@ -36,46 +34,21 @@ export class ThreadPool implements AsyncDisposable {
     memory: KernelMemory,
     kernels: Kernels,
     threads: number,
+    start: StartThread = startThread,
   ): Promise<ThreadPool> {
-    const workers: Worker[] = [];
-    const pool = new ThreadPool(kernels, memory, workers);
-    try {
-      const started = [];
-      for (let thread = 1; thread < threads; thread++) {
-        const worker = new Worker(new URL("./pool_worker.ts", import.meta.url), { type: "module" });
-        workers.push(worker);
-        pool.#seen.push(0);
-        started.push(pool.#begin(worker, { module, memory: memory.memory, thread }));
-      }
-      await Promise.all(started);
-      return pool;
-    } catch (error) {
-      await pool[Symbol.asyncDispose]();
-      throw error;
-    }
-  }
-
-  async #begin(worker: Worker, start: PoolStart): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const timer = setTimeout(
-      () => reject(new MdiError("internal", "Cannot start a compute thread: no answer")),
-      START_MS,
-    );
-    worker.onmessage = () => resolve();
-    worker.onerror = (event) => {
-      event.preventDefault();
-      this.#failure ??= new MdiError(
-        "internal",
-        `Compute thread ${start.thread} died: ${event.message}`,
+    const pool = new ThreadPool(kernels, memory, threads);
+    const starting = Array.from({ length: threads - 1 }, async (_, i) => {
+      const thread = i + 1;
+      pool.#threads.push(
+        await start({ module, memory: memory.memory, thread }, (message) => {
+          pool.#failure ??= new MdiError("internal", `Compute thread ${thread} died: ${message}`);
+        }),
       );
-      reject(this.#failure);
-    };
-    worker.postMessage(start);
-    try {
-      await promise;
-    } finally {
-      clearTimeout(timer);
-    }
+    });
+    const failed = (await Promise.allSettled(starting)).find(({ status }) => status === "rejected");
+    if (!failed) return pool;
+    await pool[Symbol.asyncDispose]();
+    throw pool.#failure ?? (failed as PromiseRejectedResult).reason;
   }
 
   /**
@@ -102,7 +75,7 @@ export class ThreadPool implements AsyncDisposable {
   /** Ends the threads. */
   [Symbol.asyncDispose](): Promise<void> {
     this.#kernels.stop();
-    for (const worker of this.#workers) worker.terminate();
+    for (const thread of this.#threads) thread.end();
     return Promise.resolve();
   }
 }

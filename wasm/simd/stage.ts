@@ -16,6 +16,7 @@ import { sourceBlocks } from "./packed_plan.ts";
 import { packVector } from "./pack.ts";
 import { type BlockToPack, bytesToPack, PackedBlocks } from "./packed_store.ts";
 import { ThreadPool } from "./pool.ts";
+import type { StartThread } from "./pool_thread.ts";
 import type { CacheShape, LayerAt, MatrixAt } from "./program.ts";
 import { recogniseBlock, recogniseStage } from "./recognise.ts";
 import { frequencyRows, type RopeRows, tableRows } from "./rope_rows.ts";
@@ -33,6 +34,8 @@ export interface SimdOptions extends LoadHooks {
   reading?: number;
   /** Takes the blocks as they are, without a verdict on them. */
   unjudged?: boolean;
+  /** Where its threads are started from; this thread where absent. */
+  startThread?: StartThread;
 }
 
 /**
@@ -89,7 +92,9 @@ export async function loadSimdStage(
   const rope = layer ? await ropeRows(layer, blocks) : null;
   const weightBytes = memory.end;
   const pool = spec.threads > 1
-    ? owned.use(await ThreadPool.start(module, memory, kernels, spec.threads))
+    ? owned.use(
+      await ThreadPool.start(module, memory, kernels, spec.threads, options.startThread),
+    )
     : null;
   const cache = cacheShape(spec.kv, layers[0]?.headDim ?? 0);
   const info: StageInfo = {

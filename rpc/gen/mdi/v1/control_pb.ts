@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file mdi/v1/control.proto.
  */
 export const file_mdi_v1_control: GenFile = /*@__PURE__*/
-  fileDesc("ChRtZGkvdjEvY29udHJvbC5wcm90bxIGbWRpLnYxIjAKDEhlbGxvUmVxdWVzdBIgCgZjYWxsZXIYASABKAsyEC5tZGkudjEuSWRlbnRpdHkicgoNSGVsbG9SZXNwb25zZRIeCgRub2RlGAEgASgLMhAubWRpLnYxLklkZW50aXR5Eh4KBmRldmljZRgCIAEoCzIOLm1kaS52MS5EZXZpY2USDwoHc2VydmluZxgDIAEoCRIQCghpbnN0YW5jZRgEIAEoCSJVCghJZGVudGl0eRIUCgx3aXJlX3ZlcnNpb24YASABKA0SDwoHdmVyc2lvbhgCIAEoCRIMCgRuYW1lGAMgASgJEhQKDGNhcGFiaWxpdGllcxgEIAMoCSKdAQoGRGV2aWNlEgwKBGFyY2gYASABKAkSCgoCb3MYAiABKAkSDQoFY29yZXMYAyABKA0SFAoMbWVtb3J5X2J5dGVzGAQgASgEEhkKEW1lbW9yeV9mcmVlX2J5dGVzGAUgASgEEhcKD2Rpc2tfZnJlZV9ieXRlcxgGIAEoBBIPCgd0aHJlYWRzGAcgASgNEg8KB2JhY2tlbmQYCCABKAkiygEKDFNlcnZlUmVxdWVzdBIeCgVjbGFpbRgBIAEoCzINLm1kaS52MS5DbGFpbUgAEiYKCWNvbmZpZ3VyZRgCIAEoCzIRLm1kaS52MS5Db25maWd1cmVIABIcCgRvcGVuGAMgASgLMgwubWRpLnYxLk9wZW5IABIlCgVzdGF0cxgEIAEoCzIULm1kaS52MS5TdGF0c1JlcXVlc3RIABIiCgdyZWxlYXNlGAUgASgLMg8ubWRpLnYxLlJlbGVhc2VIAEIJCgdtZXNzYWdlIpACCg1TZXJ2ZVJlc3BvbnNlEiIKB3dlbGNvbWUYASABKAsyDy5tZGkudjEuV2VsY29tZUgAEiQKCHByb2dyZXNzGAIgASgLMhAubWRpLnYxLlByb2dyZXNzSAASHgoFcmVhZHkYAyABKAsyDS5tZGkudjEuUmVhZHlIABIgCgZsaW5rZWQYBCABKAsyDi5tZGkudjEuTGlua2VkSAASHgoFc3RhdHMYBSABKAsyDS5tZGkudjEuU3RhdHNIABIiCgdmYWlsdXJlGAYgASgLMg8ubWRpLnYxLkZhaWx1cmVIABIkCghyZWxlYXNlZBgHIAEoCzIQLm1kaS52MS5SZWxlYXNlZEgAQgkKB21lc3NhZ2UiGAoFQ2xhaW0SDwoHc3RhcnRlchgBIAEoCSIpCgdXZWxjb21lEh4KBmRldmljZRgBIAEoCzIOLm1kaS52MS5EZXZpY2UilAIKCUNvbmZpZ3VyZRINCgVlcG9jaBgBIAEoDRINCgVpbmRleBgCIAEoDRINCgVub2RlcxgDIAEoDRIQCghtYW5pZmVzdBgEIAEoCRITCgtmaXJzdF9sYXllchgFIAEoDRISCgpsYXN0X2xheWVyGAYgASgNEhEKCXN1Y2Nlc3NvchgHIAEoCRIRCglwcm92aWRlcnMYCCADKAkSJQoEd2lyZRgJIAEoDjIXLm1kaS52MS5Db25maWd1cmUuRHR5cGUSDwoHY29udGV4dBgKIAEoDRIaCgJrdhgLIAEoDjIOLm1kaS52MS5LdlR5cGUiJQoFRHR5cGUSDQoJRFRZUEVfRjMyEAASDQoJRFRZUEVfRjE2EAEiNQoIUHJvZ3Jlc3MSDAoEd2hhdBgBIAEoCRIMCgRkb25lGAIgASgEEg0KBXRvdGFsGAMgASgEIvEBCgVSZWFkeRIPCgdiYWNrZW5kGAEgASgJEg8KB3RocmVhZHMYAiABKA0SFAoMd2VpZ2h0X2J5dGVzGAMgASgEEhoKEmt2X2J5dGVzX3Blcl90b2tlbhgEIAEoBBIaChJrdl9jYXBhY2l0eV90b2tlbnMYBSABKAQSHQoVd2VpZ2h0X2J5dGVzX3JlY2VpdmVkGAYgASgEEg0KBW5vdGVzGAcgAygJEhYKDmJhY2tlbmRfcmVhc29uGAggASgJEhoKAmt2GAkgASgOMg4ubWRpLnYxLkt2VHlwZRIWCg5rdl9wYWdlX3Rva2VucxgKIAEoDSIGCgRPcGVuIggKBkxpbmtlZCIOCgxTdGF0c1JlcXVlc3QiCQoHUmVsZWFzZSIKCghSZWxlYXNlZCJrCgVTdGF0cxISCgpjb21wdXRlX21zGAEgASgBEhAKCGNvZGVjX21zGAIgASgBEhIKCmJ5dGVzX3NlbnQYAyABKAQSFQoNa3ZfcGVha19ieXRlcxgEIAEoBBIRCglyc3NfYnl0ZXMYBSABKAQiKAoHRmFpbHVyZRIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkiHAoKSGFzUmVxdWVzdBIOCgZoYXNoZXMYASADKAkiHgoLSGFzUmVzcG9uc2USDwoHcHJlc2VudBgBIAMoCCIsCgxGZXRjaFJlcXVlc3QSDAoEaGFzaBgBIAEoCRIOCgZvZmZzZXQYAiABKAQiHQoNRmV0Y2hSZXNwb25zZRIMCgRkYXRhGAEgASgMKjwKBkt2VHlwZRIPCgtLVl9UWVBFX0YzMhAAEg8KC0tWX1RZUEVfRjE2EAESEAoMS1ZfVFlQRV9JTlQ4EAIy4QEKB0NvbnRyb2wSNAoFSGVsbG8SFC5tZGkudjEuSGVsbG9SZXF1ZXN0GhUubWRpLnYxLkhlbGxvUmVzcG9uc2USOAoFU2VydmUSFC5tZGkudjEuU2VydmVSZXF1ZXN0GhUubWRpLnYxLlNlcnZlUmVzcG9uc2UoATABEi4KA0hhcxISLm1kaS52MS5IYXNSZXF1ZXN0GhMubWRpLnYxLkhhc1Jlc3BvbnNlEjYKBUZldGNoEhQubWRpLnYxLkZldGNoUmVxdWVzdBoVLm1kaS52MS5GZXRjaFJlc3BvbnNlMAFiBnByb3RvMw");
+  fileDesc("ChRtZGkvdjEvY29udHJvbC5wcm90bxIGbWRpLnYxIjAKDEhlbGxvUmVxdWVzdBIgCgZjYWxsZXIYASABKAsyEC5tZGkudjEuSWRlbnRpdHkicgoNSGVsbG9SZXNwb25zZRIeCgRub2RlGAEgASgLMhAubWRpLnYxLklkZW50aXR5Eh4KBmRldmljZRgCIAEoCzIOLm1kaS52MS5EZXZpY2USDwoHc2VydmluZxgDIAEoCRIQCghpbnN0YW5jZRgEIAEoCSJVCghJZGVudGl0eRIUCgx3aXJlX3ZlcnNpb24YASABKA0SDwoHdmVyc2lvbhgCIAEoCRIMCgRuYW1lGAMgASgJEhQKDGNhcGFiaWxpdGllcxgEIAMoCSKdAQoGRGV2aWNlEgwKBGFyY2gYASABKAkSCgoCb3MYAiABKAkSDQoFY29yZXMYAyABKA0SFAoMbWVtb3J5X2J5dGVzGAQgASgEEhkKEW1lbW9yeV9mcmVlX2J5dGVzGAUgASgEEhcKD2Rpc2tfZnJlZV9ieXRlcxgGIAEoBBIPCgd0aHJlYWRzGAcgASgNEg8KB2JhY2tlbmQYCCABKAkimAIKDFNlcnZlUmVxdWVzdBIeCgVjbGFpbRgBIAEoCzINLm1kaS52MS5DbGFpbUgAEiYKCWNvbmZpZ3VyZRgCIAEoCzIRLm1kaS52MS5Db25maWd1cmVIABIcCgRvcGVuGAMgASgLMgwubWRpLnYxLk9wZW5IABIlCgVzdGF0cxgEIAEoCzIULm1kaS52MS5TdGF0c1JlcXVlc3RIABIiCgdyZWxlYXNlGAUgASgLMg8ubWRpLnYxLlJlbGVhc2VIABIlCgVjbG9jaxgVIAEoCzIULm1kaS52MS5DbG9ja1JlcXVlc3RIABIlCgVzcGFucxgWIAEoCzIULm1kaS52MS5TcGFuc1JlcXVlc3RIAEIJCgdtZXNzYWdlItACCg1TZXJ2ZVJlc3BvbnNlEiIKB3dlbGNvbWUYASABKAsyDy5tZGkudjEuV2VsY29tZUgAEiQKCHByb2dyZXNzGAIgASgLMhAubWRpLnYxLlByb2dyZXNzSAASHgoFcmVhZHkYAyABKAsyDS5tZGkudjEuUmVhZHlIABIgCgZsaW5rZWQYBCABKAsyDi5tZGkudjEuTGlua2VkSAASHgoFc3RhdHMYBSABKAsyDS5tZGkudjEuU3RhdHNIABIiCgdmYWlsdXJlGAYgASgLMg8ubWRpLnYxLkZhaWx1cmVIABIkCghyZWxlYXNlZBgHIAEoCzIQLm1kaS52MS5SZWxlYXNlZEgAEh4KBWNsb2NrGBUgASgLMg0ubWRpLnYxLkNsb2NrSAASHgoFc3BhbnMYFiABKAsyDS5tZGkudjEuU3BhbnNIAEIJCgdtZXNzYWdlIhgKBUNsYWltEg8KB3N0YXJ0ZXIYASABKAkiKQoHV2VsY29tZRIeCgZkZXZpY2UYASABKAsyDi5tZGkudjEuRGV2aWNlIqMCCglDb25maWd1cmUSDQoFZXBvY2gYASABKA0SDQoFaW5kZXgYAiABKA0SDQoFbm9kZXMYAyABKA0SEAoIbWFuaWZlc3QYBCABKAkSEwoLZmlyc3RfbGF5ZXIYBSABKA0SEgoKbGFzdF9sYXllchgGIAEoDRIRCglzdWNjZXNzb3IYByABKAkSEQoJcHJvdmlkZXJzGAggAygJEiUKBHdpcmUYCSABKA4yFy5tZGkudjEuQ29uZmlndXJlLkR0eXBlEg8KB2NvbnRleHQYCiABKA0SGgoCa3YYCyABKA4yDi5tZGkudjEuS3ZUeXBlEg0KBXNwYW5zGBUgASgNIiUKBUR0eXBlEg0KCURUWVBFX0YzMhAAEg0KCURUWVBFX0YxNhABIjUKCFByb2dyZXNzEgwKBHdoYXQYASABKAkSDAoEZG9uZRgCIAEoBBINCgV0b3RhbBgDIAEoBCKAAgoFUmVhZHkSDwoHYmFja2VuZBgBIAEoCRIPCgd0aHJlYWRzGAIgASgNEhQKDHdlaWdodF9ieXRlcxgDIAEoBBIaChJrdl9ieXRlc19wZXJfdG9rZW4YBCABKAQSGgoSa3ZfY2FwYWNpdHlfdG9rZW5zGAUgASgEEh0KFXdlaWdodF9ieXRlc19yZWNlaXZlZBgGIAEoBBINCgVub3RlcxgHIAMoCRIWCg5iYWNrZW5kX3JlYXNvbhgIIAEoCRIaCgJrdhgJIAEoDjIOLm1kaS52MS5LdlR5cGUSFgoOa3ZfcGFnZV90b2tlbnMYCiABKA0SDQoFcGFjZWQYCyABKAgiBgoET3BlbiIICgZMaW5rZWQiDgoMU3RhdHNSZXF1ZXN0IgkKB1JlbGVhc2UiCgoIUmVsZWFzZWQiawoFU3RhdHMSEgoKY29tcHV0ZV9tcxgBIAEoARIQCghjb2RlY19tcxgCIAEoARISCgpieXRlc19zZW50GAMgASgEEhUKDWt2X3BlYWtfYnl0ZXMYBCABKAQSEQoJcnNzX2J5dGVzGAUgASgEIg4KDENsb2NrUmVxdWVzdCIXCgVDbG9jaxIOCgZub3dfbXMYASABKAEiHAoMU3BhbnNSZXF1ZXN0EgwKBGZyb20YASABKAQikQEKBVNwYW5zEg0KBWZpcnN0GAEgASgEEg0KBWNvdW50GAIgASgEEgwKBGtpbmQYAyADKA0SDQoFZnJhbWUYBCADKA0SDAoEcm93cxgFIAMoDRIOCgZzYW1wbGUYBiADKA0SEAoIc3RhcnRfbXMYByADKAESDgoGZW5kX21zGAggAygBEg0KBWJ5dGVzGAkgAygNIigKB0ZhaWx1cmUSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJIhwKCkhhc1JlcXVlc3QSDgoGaGFzaGVzGAEgAygJIh4KC0hhc1Jlc3BvbnNlEg8KB3ByZXNlbnQYASADKAgiLAoMRmV0Y2hSZXF1ZXN0EgwKBGhhc2gYASABKAkSDgoGb2Zmc2V0GAIgASgEIh0KDUZldGNoUmVzcG9uc2USDAoEZGF0YRgBIAEoDCJxCg5Qcm9maWxlUmVxdWVzdBIPCgdzdGFydGVyGAEgASgJEhAKCG1hbmlmZXN0GAIgASgJEhEKCXByb3ZpZGVycxgDIAMoCRIaCgJrdhgEIAEoDjIOLm1kaS52MS5LdlR5cGUSDQoFYWdhaW4YBSABKAgiaAoPUHJvZmlsZVJlc3BvbnNlEiQKCHByb2dyZXNzGAEgASgLMhAubWRpLnYxLlByb2dyZXNzSAASJAoIcHJvZmlsZWQYAiABKAsyEC5tZGkudjEuUHJvZmlsZWRIAEIJCgdtZXNzYWdlImAKCFByb2ZpbGVkEg8KB3Byb2ZpbGUYASABKAkSIgoFZmFjdHMYAiABKAsyEy5tZGkudjEuRGV2aWNlRmFjdHMSDAoEa2VwdBgDIAEoCBIRCgl0aHJvdHRsZWQYBCABKAgi7QEKC0RldmljZUZhY3RzEhAKA2NwdRgBIAEoCUgAiAEBEhEKBHNpbWQYAiABKAlIAYgBARIaCg10ZW1wZXJhdHVyZV9jGAMgASgBSAKIAQESFgoJY2xvY2tfbWh6GAQgASgBSAOIAQESGgoNbWF4X2Nsb2NrX21oehgFIAEoAUgEiAEBEhcKCnBhZ2VfYnl0ZXMYBiABKAFIBYgBAUIGCgRfY3B1QgcKBV9zaW1kQhAKDl90ZW1wZXJhdHVyZV9jQgwKCl9jbG9ja19taHpCEAoOX21heF9jbG9ja19taHpCDQoLX3BhZ2VfYnl0ZXMiOQoTTWVhc3VyZUxpbmtzUmVxdWVzdBIPCgdzdGFydGVyGAEgASgJEhEKCWFkZHJlc3NlcxgCIAMoCSI6ChRNZWFzdXJlTGlua3NSZXNwb25zZRIiCgVsaW5rcxgBIAMoCzITLm1kaS52MS5MaW5rRmlndXJlcyIrCgtMaW5rRmlndXJlcxIOCgZydHRfbXMYASABKAESDAoEbWJpdBgCIAEoASIxCgtFY2hvUmVxdWVzdBIMCgRkYXRhGAEgASgMEhQKDGFuc3dlcl9ieXRlcxgCIAEoDSIcCgxFY2hvUmVzcG9uc2USDAoEZGF0YRgBIAEoDCo8CgZLdlR5cGUSDwoLS1ZfVFlQRV9GMzIQABIPCgtLVl9UWVBFX0YxNhABEhAKDEtWX1RZUEVfSU5UOBACMqEDCgdDb250cm9sEjQKBUhlbGxvEhQubWRpLnYxLkhlbGxvUmVxdWVzdBoVLm1kaS52MS5IZWxsb1Jlc3BvbnNlEjgKBVNlcnZlEhQubWRpLnYxLlNlcnZlUmVxdWVzdBoVLm1kaS52MS5TZXJ2ZVJlc3BvbnNlKAEwARIuCgNIYXMSEi5tZGkudjEuSGFzUmVxdWVzdBoTLm1kaS52MS5IYXNSZXNwb25zZRI2CgVGZXRjaBIULm1kaS52MS5GZXRjaFJlcXVlc3QaFS5tZGkudjEuRmV0Y2hSZXNwb25zZTABEjwKB1Byb2ZpbGUSFi5tZGkudjEuUHJvZmlsZVJlcXVlc3QaFy5tZGkudjEuUHJvZmlsZVJlc3BvbnNlMAESSQoMTWVhc3VyZUxpbmtzEhsubWRpLnYxLk1lYXN1cmVMaW5rc1JlcXVlc3QaHC5tZGkudjEuTWVhc3VyZUxpbmtzUmVzcG9uc2USNQoERWNobxITLm1kaS52MS5FY2hvUmVxdWVzdBoULm1kaS52MS5FY2hvUmVzcG9uc2UoATABYgZwcm90bzM");
 
 /**
  * @generated from message mdi.v1.HelloRequest
@@ -206,6 +206,20 @@ export type ServeRequest = Message<"mdi.v1.ServeRequest"> & {
      */
     value: Release;
     case: "release";
+  } | {
+    /**
+     * these two where the node was configured to record spans
+     *
+     * @generated from field: mdi.v1.ClockRequest clock = 21;
+     */
+    value: ClockRequest;
+    case: "clock";
+  } | {
+    /**
+     * @generated from field: mdi.v1.SpansRequest spans = 22;
+     */
+    value: SpansRequest;
+    case: "spans";
   } | { case: undefined; value?: undefined };
 };
 
@@ -267,6 +281,18 @@ export type ServeResponse = Message<"mdi.v1.ServeResponse"> & {
      */
     value: Released;
     case: "released";
+  } | {
+    /**
+     * @generated from field: mdi.v1.Clock clock = 21;
+     */
+    value: Clock;
+    case: "clock";
+  } | {
+    /**
+     * @generated from field: mdi.v1.Spans spans = 22;
+     */
+    value: Spans;
+    case: "spans";
   } | { case: undefined; value?: undefined };
 };
 
@@ -385,6 +411,13 @@ export type Configure = Message<"mdi.v1.Configure"> & {
    * @generated from field: mdi.v1.KvType kv = 11;
    */
   kv: KvType;
+
+  /**
+   * how many spans to keep of what the node does; 0 records none. Needs "trace"
+   *
+   * @generated from field: uint32 spans = 21;
+   */
+  spans: number;
 };
 
 /**
@@ -505,6 +538,13 @@ export type Ready = Message<"mdi.v1.Ready"> & {
    * @generated from field: uint32 kv_page_tokens = 10;
    */
   kvPageTokens: number;
+
+  /**
+   * answers as late as a slower device would
+   *
+   * @generated from field: bool paced = 11;
+   */
+  paced: boolean;
 };
 
 /**
@@ -623,6 +663,123 @@ export const StatsSchema: GenMessage<Stats> = /*@__PURE__*/
   messageDesc(file_mdi_v1_control, 16);
 
 /**
+ * @generated from message mdi.v1.ClockRequest
+ */
+export type ClockRequest = Message<"mdi.v1.ClockRequest"> & {
+};
+
+/**
+ * Describes the message mdi.v1.ClockRequest.
+ * Use `create(ClockRequestSchema)` to create a new message.
+ */
+export const ClockRequestSchema: GenMessage<ClockRequest> = /*@__PURE__*/
+  messageDesc(file_mdi_v1_control, 17);
+
+/**
+ * @generated from message mdi.v1.Clock
+ */
+export type Clock = Message<"mdi.v1.Clock"> & {
+  /**
+   * by the clock of the node's spans, when it answered
+   *
+   * @generated from field: double now_ms = 1;
+   */
+  nowMs: number;
+};
+
+/**
+ * Describes the message mdi.v1.Clock.
+ * Use `create(ClockSchema)` to create a new message.
+ */
+export const ClockSchema: GenMessage<Clock> = /*@__PURE__*/
+  messageDesc(file_mdi_v1_control, 18);
+
+/**
+ * @generated from message mdi.v1.SpansRequest
+ */
+export type SpansRequest = Message<"mdi.v1.SpansRequest"> & {
+  /**
+   * number of the first one, counted from 0 over all that were recorded
+   *
+   * @generated from field: uint64 from = 1;
+   */
+  from: bigint;
+};
+
+/**
+ * Describes the message mdi.v1.SpansRequest.
+ * Use `create(SpansRequestSchema)` to create a new message.
+ */
+export const SpansRequestSchema: GenMessage<SpansRequest> = /*@__PURE__*/
+  messageDesc(file_mdi_v1_control, 19);
+
+/**
+ * Spans in the order in which they were recorded, as columns; the newest may be missing where there are more
+ * than a message holds.
+ *
+ * @generated from message mdi.v1.Spans
+ */
+export type Spans = Message<"mdi.v1.Spans"> & {
+  /**
+   * number of the first one here: later than asked for where the node has forgotten some
+   *
+   * @generated from field: uint64 first = 1;
+   */
+  first: bigint;
+
+  /**
+   * recorded so far
+   *
+   * @generated from field: uint64 count = 2;
+   */
+  count: bigint;
+
+  /**
+   * see engine/ring/spans.ts
+   *
+   * @generated from field: repeated uint32 kind = 3;
+   */
+  kind: number[];
+
+  /**
+   * @generated from field: repeated uint32 frame = 4;
+   */
+  frame: number[];
+
+  /**
+   * @generated from field: repeated uint32 rows = 5;
+   */
+  rows: number[];
+
+  /**
+   * @generated from field: repeated uint32 sample = 6;
+   */
+  sample: number[];
+
+  /**
+   * @generated from field: repeated double start_ms = 7;
+   */
+  startMs: number[];
+
+  /**
+   * @generated from field: repeated double end_ms = 8;
+   */
+  endMs: number[];
+
+  /**
+   * @generated from field: repeated uint32 bytes = 9;
+   */
+  bytes: number[];
+};
+
+/**
+ * Describes the message mdi.v1.Spans.
+ * Use `create(SpansSchema)` to create a new message.
+ */
+export const SpansSchema: GenMessage<Spans> = /*@__PURE__*/
+  messageDesc(file_mdi_v1_control, 20);
+
+/**
  * @generated from message mdi.v1.Failure
  */
 export type Failure = Message<"mdi.v1.Failure"> & {
@@ -644,7 +801,7 @@ export type Failure = Message<"mdi.v1.Failure"> & {
  * Use `create(FailureSchema)` to create a new message.
  */
 export const FailureSchema: GenMessage<Failure> = /*@__PURE__*/
-  messageDesc(file_mdi_v1_control, 17);
+  messageDesc(file_mdi_v1_control, 21);
 
 /**
  * @generated from message mdi.v1.HasRequest
@@ -661,7 +818,7 @@ export type HasRequest = Message<"mdi.v1.HasRequest"> & {
  * Use `create(HasRequestSchema)` to create a new message.
  */
 export const HasRequestSchema: GenMessage<HasRequest> = /*@__PURE__*/
-  messageDesc(file_mdi_v1_control, 18);
+  messageDesc(file_mdi_v1_control, 22);
 
 /**
  * @generated from message mdi.v1.HasResponse
@@ -678,7 +835,7 @@ export type HasResponse = Message<"mdi.v1.HasResponse"> & {
  * Use `create(HasResponseSchema)` to create a new message.
  */
 export const HasResponseSchema: GenMessage<HasResponse> = /*@__PURE__*/
-  messageDesc(file_mdi_v1_control, 19);
+  messageDesc(file_mdi_v1_control, 23);
 
 /**
  * @generated from message mdi.v1.FetchRequest
@@ -700,7 +857,7 @@ export type FetchRequest = Message<"mdi.v1.FetchRequest"> & {
  * Use `create(FetchRequestSchema)` to create a new message.
  */
 export const FetchRequestSchema: GenMessage<FetchRequest> = /*@__PURE__*/
-  messageDesc(file_mdi_v1_control, 20);
+  messageDesc(file_mdi_v1_control, 24);
 
 /**
  * @generated from message mdi.v1.FetchResponse
@@ -717,7 +874,281 @@ export type FetchResponse = Message<"mdi.v1.FetchResponse"> & {
  * Use `create(FetchResponseSchema)` to create a new message.
  */
 export const FetchResponseSchema: GenMessage<FetchResponse> = /*@__PURE__*/
-  messageDesc(file_mdi_v1_control, 21);
+  messageDesc(file_mdi_v1_control, 25);
+
+/**
+ * @generated from message mdi.v1.ProfileRequest
+ */
+export type ProfileRequest = Message<"mdi.v1.ProfileRequest"> & {
+  /**
+   * the ring's name for people
+   *
+   * @generated from field: string starter = 1;
+   */
+  starter: string;
+
+  /**
+   * JSON, see engine/model/types.ts
+   *
+   * @generated from field: string manifest = 2;
+   */
+  manifest: string;
+
+  /**
+   * host:port of nodes that may have blocks, best first
+   *
+   * @generated from field: repeated string providers = 3;
+   */
+  providers: string[];
+
+  /**
+   * @generated from field: mdi.v1.KvType kv = 4;
+   */
+  kv: KvType;
+
+  /**
+   * measure, whatever was kept
+   *
+   * @generated from field: bool again = 5;
+   */
+  again: boolean;
+};
+
+/**
+ * Describes the message mdi.v1.ProfileRequest.
+ * Use `create(ProfileRequestSchema)` to create a new message.
+ */
+export const ProfileRequestSchema: GenMessage<ProfileRequest> = /*@__PURE__*/
+  messageDesc(file_mdi_v1_control, 26);
+
+/**
+ * @generated from message mdi.v1.ProfileResponse
+ */
+export type ProfileResponse = Message<"mdi.v1.ProfileResponse"> & {
+  /**
+   * @generated from oneof mdi.v1.ProfileResponse.message
+   */
+  message: {
+    /**
+     * @generated from field: mdi.v1.Progress progress = 1;
+     */
+    value: Progress;
+    case: "progress";
+  } | {
+    /**
+     * the last message
+     *
+     * @generated from field: mdi.v1.Profiled profiled = 2;
+     */
+    value: Profiled;
+    case: "profiled";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message mdi.v1.ProfileResponse.
+ * Use `create(ProfileResponseSchema)` to create a new message.
+ */
+export const ProfileResponseSchema: GenMessage<ProfileResponse> = /*@__PURE__*/
+  messageDesc(file_mdi_v1_control, 27);
+
+/**
+ * @generated from message mdi.v1.Profiled
+ */
+export type Profiled = Message<"mdi.v1.Profiled"> & {
+  /**
+   * JSON, see wasm/profile.ts
+   *
+   * @generated from field: string profile = 1;
+   */
+  profile: string;
+
+  /**
+   * @generated from field: mdi.v1.DeviceFacts facts = 2;
+   */
+  facts?: DeviceFacts | undefined;
+
+  /**
+   * whether it was measured before
+   *
+   * @generated from field: bool kept = 3;
+   */
+  kept: boolean;
+
+  /**
+   * whether heat or the supply held the device back meanwhile
+   *
+   * @generated from field: bool throttled = 4;
+   */
+  throttled: boolean;
+};
+
+/**
+ * Describes the message mdi.v1.Profiled.
+ * Use `create(ProfiledSchema)` to create a new message.
+ */
+export const ProfiledSchema: GenMessage<Profiled> = /*@__PURE__*/
+  messageDesc(file_mdi_v1_control, 28);
+
+/**
+ * What the device tells; absent where it does not.
+ *
+ * @generated from message mdi.v1.DeviceFacts
+ */
+export type DeviceFacts = Message<"mdi.v1.DeviceFacts"> & {
+  /**
+   * the processor's name
+   *
+   * @generated from field: optional string cpu = 1;
+   */
+  cpu?: string | undefined;
+
+  /**
+   * what the kernels have of WebAssembly SIMD
+   *
+   * @generated from field: optional string simd = 2;
+   */
+  simd?: string | undefined;
+
+  /**
+   * of the warmest sensor
+   *
+   * @generated from field: optional double temperature_c = 3;
+   */
+  temperatureC?: number | undefined;
+
+  /**
+   * of the fastest core, now
+   *
+   * @generated from field: optional double clock_mhz = 4;
+   */
+  clockMhz?: number | undefined;
+
+  /**
+   * @generated from field: optional double max_clock_mhz = 5;
+   */
+  maxClockMhz?: number | undefined;
+
+  /**
+   * of a memory page
+   *
+   * @generated from field: optional double page_bytes = 6;
+   */
+  pageBytes?: number | undefined;
+};
+
+/**
+ * Describes the message mdi.v1.DeviceFacts.
+ * Use `create(DeviceFactsSchema)` to create a new message.
+ */
+export const DeviceFactsSchema: GenMessage<DeviceFacts> = /*@__PURE__*/
+  messageDesc(file_mdi_v1_control, 29);
+
+/**
+ * @generated from message mdi.v1.MeasureLinksRequest
+ */
+export type MeasureLinksRequest = Message<"mdi.v1.MeasureLinksRequest"> & {
+  /**
+   * @generated from field: string starter = 1;
+   */
+  starter: string;
+
+  /**
+   * host:port
+   *
+   * @generated from field: repeated string addresses = 2;
+   */
+  addresses: string[];
+};
+
+/**
+ * Describes the message mdi.v1.MeasureLinksRequest.
+ * Use `create(MeasureLinksRequestSchema)` to create a new message.
+ */
+export const MeasureLinksRequestSchema: GenMessage<MeasureLinksRequest> = /*@__PURE__*/
+  messageDesc(file_mdi_v1_control, 30);
+
+/**
+ * @generated from message mdi.v1.MeasureLinksResponse
+ */
+export type MeasureLinksResponse = Message<"mdi.v1.MeasureLinksResponse"> & {
+  /**
+   * one an address, in their order
+   *
+   * @generated from field: repeated mdi.v1.LinkFigures links = 1;
+   */
+  links: LinkFigures[];
+};
+
+/**
+ * Describes the message mdi.v1.MeasureLinksResponse.
+ * Use `create(MeasureLinksResponseSchema)` to create a new message.
+ */
+export const MeasureLinksResponseSchema: GenMessage<MeasureLinksResponse> = /*@__PURE__*/
+  messageDesc(file_mdi_v1_control, 31);
+
+/**
+ * @generated from message mdi.v1.LinkFigures
+ */
+export type LinkFigures = Message<"mdi.v1.LinkFigures"> & {
+  /**
+   * @generated from field: double rtt_ms = 1;
+   */
+  rttMs: number;
+
+  /**
+   * from the node to the address; 0 where it was not reached
+   *
+   * @generated from field: double mbit = 2;
+   */
+  mbit: number;
+};
+
+/**
+ * Describes the message mdi.v1.LinkFigures.
+ * Use `create(LinkFiguresSchema)` to create a new message.
+ */
+export const LinkFiguresSchema: GenMessage<LinkFigures> = /*@__PURE__*/
+  messageDesc(file_mdi_v1_control, 32);
+
+/**
+ * @generated from message mdi.v1.EchoRequest
+ */
+export type EchoRequest = Message<"mdi.v1.EchoRequest"> & {
+  /**
+   * @generated from field: bytes data = 1;
+   */
+  data: Uint8Array;
+
+  /**
+   * @generated from field: uint32 answer_bytes = 2;
+   */
+  answerBytes: number;
+};
+
+/**
+ * Describes the message mdi.v1.EchoRequest.
+ * Use `create(EchoRequestSchema)` to create a new message.
+ */
+export const EchoRequestSchema: GenMessage<EchoRequest> = /*@__PURE__*/
+  messageDesc(file_mdi_v1_control, 33);
+
+/**
+ * @generated from message mdi.v1.EchoResponse
+ */
+export type EchoResponse = Message<"mdi.v1.EchoResponse"> & {
+  /**
+   * @generated from field: bytes data = 1;
+   */
+  data: Uint8Array;
+};
+
+/**
+ * Describes the message mdi.v1.EchoResponse.
+ * Use `create(EchoResponseSchema)` to create a new message.
+ */
+export const EchoResponseSchema: GenMessage<EchoResponse> = /*@__PURE__*/
+  messageDesc(file_mdi_v1_control, 34);
 
 /**
  * Type of the values of KV caches.
@@ -790,6 +1221,38 @@ export const Control: GenService<{
     methodKind: "server_streaming";
     input: typeof FetchRequestSchema;
     output: typeof FetchResponseSchema;
+  },
+  /**
+   * Profile measures the node with one layer of a model, or tells what it measured before. Like
+   * MeasureLinks it needs the capability "profile" and is refused while the node serves a ring or is
+   * measured for another.
+   *
+   * @generated from rpc mdi.v1.Control.Profile
+   */
+  profile: {
+    methodKind: "server_streaming";
+    input: typeof ProfileRequestSchema;
+    output: typeof ProfileResponseSchema;
+  },
+  /**
+   * MeasureLinks measures the way from the node to others, one after another.
+   *
+   * @generated from rpc mdi.v1.Control.MeasureLinks
+   */
+  measureLinks: {
+    methodKind: "unary";
+    input: typeof MeasureLinksRequestSchema;
+    output: typeof MeasureLinksResponseSchema;
+  },
+  /**
+   * Echo answers every message with as many bytes as it asks for: what links are measured with.
+   *
+   * @generated from rpc mdi.v1.Control.Echo
+   */
+  echo: {
+    methodKind: "bidi_streaming";
+    input: typeof EchoRequestSchema;
+    output: typeof EchoResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_mdi_v1_control, 0);

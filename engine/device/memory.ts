@@ -1,0 +1,21 @@
+/** Memory that this process may still take. */
+import { constrainedMemory } from "node:process";
+
+/**
+ * Bytes of memory that this process may still take: what is free, within its own limit and its cgroup's.
+ * @param limitBytes what mdi may use in all; null for what is free.
+ */
+export function freeMemory(limitBytes: number | null): number {
+  const { available } = Deno.systemMemoryInfo();
+  const limit = Math.min(limitBytes ?? Infinity, memoryLimit() ?? Infinity);
+  return limit === Infinity
+    ? available
+    : Math.max(0, Math.min(available, limit - Deno.memoryUsage().rss));
+}
+
+/** Bytes that the process's cgroup may have; null where there is no limit below the device's memory. */
+export function memoryLimit(): number | null {
+  // Deno reads /proc/self/cgroup and memory.max or memory.limit_in_bytes, which a script may do with all permissions only.
+  const limit = constrainedMemory();
+  return limit > 0 && limit < Deno.systemMemoryInfo().total ? limit : null;
+}

@@ -1,0 +1,165 @@
+/**
+ * The planner: from devices, links and a model to the ring that gives the most tokens a second, or the next token
+ * soonest. A pure function; equal problems get equal plans.
+ */
+import { MdiError } from "../../wasm/error.ts";
+import { independentReplicas, oneNodeAlone, type Replicas, type SingleNode } from "./alone.ts";
+import { type RingCost, ringCost, rowChoices, shareFrames } from "./cost.ts";
+import { balancedCounts, fastestCounts, type StageLimits } from "./counts.ts";
+import { type Plan, planFromCounts } from "./plan.ts";
+import {
+  bytesBesideLayers,
+  bytesPerLayer,
+  type PlanProblem,
+  requireProblem,
+  roomFor,
+  samplesInFlight,
+} from "./problem.ts";
+import { type RingSet, RowSearch } from "./search.ts";
+import { ringSets } from "./subsets.ts";
+
+/** Times per token that differ by no more are equal. */
+const EQUAL = 1 + 1e-9;
+
+/** The best ring, and what else there is. */
+export interface PlannedRing {
+  /** The ring's nodes with their layers, in its order. */
+  readonly plan: Plan;
+  /** Indexes of the problem's nodes, in the ring's order. */
+  readonly order: readonly number[];
+  /** Layers of each, in that order. */
+  readonly counts: readonly number[];
+  /** Decode frames in the ring at once. */
+  readonly decodeFrames: number;
+  /** Rows of the longest of them. */
+  readonly rowsPerFrame: number;
+  /** What it is predicted to give. */
+  readonly cost: RingCost;
+  /** Indexes of the problem's nodes that are faster left out. */
+  readonly leftOut: readonly number[];
+  /** Most tokens a second of a ring of exactly 1, 2, … nodes; null where they cannot hold the model. */
+  readonly byNodes: readonly (number | null)[];
+  /** The fastest device that holds all by itself. */
+  readonly singleNode: SingleNode | null;
+  /** Each device that holds all by itself with a model of its own. */
+  readonly replicas: Replicas | null;
+  /** Most tokens a second of a ring that contains a node; null where there is none. */
+  withNode(node: number): number | null;
+}
+
+/**
+ * Plans a ring: which nodes, in which order, with how many layers and rows a frame. The starter may hold no layers; every
+ * other node of the ring holds at least one.
+ *
+ * Exact up to 10 nodes; beyond, see {@linkcode ringSets} and `heuristicTours` for what is tried. Of plans that are
+ * equally fast it takes that with the fewest nodes, then the fewest rows a frame, then the nodes and the order nearest
+ * to the given ones, then the split with the least occupied slowest stages, as far as the time of a lap allows.
+ *
+ * @throws {RangeError} where a field of the problem is no such number.
+ * @throws {MdiError} memory where the nodes together cannot hold the model and the samples' caches.
+ */
+export function planRing(problem: PlanProblem): PlannedRing {
+  requireProblem(problem);
+  const { nodes, model } = problem;
+  const room = nodes.map((_, node) => roomFor(problem, node, node === 0));
+  const searches = rowsOf(problem).map((rows) => new RowSearch(problem, room, rows));
+  const setsWith = (node: number) => ringSets(searches, room, node);
+  const ringsOf = (search: RowSearch, sets: readonly (readonly number[])[]) =>
+    sets.map((nodes) => search.ringSet(nodes));
+  const allSets = setsWith(0);
+  const found = searches.map((search) => {
+    const sets = allSets.map((each) => ringsOf(search, each));
+    return { search, sets, perTokenMs: sets.map((each) => search.leastMs(each)) };
+  });
+  const bySize = nodes.map((_, i) =>
+    Math.min(...found.map(({ perTokenMs }) => perTokenMs[i] ?? Infinity))
+  );
+  const least = Math.min(...bySize) * EQUAL;
+  if (least === Infinity) throw tooBig(problem, room);
+  const size = bySize.findIndex((ms) => ms <= least);
+  const { search, sets } = found.find(({ perTokenMs }) => perTokenMs[size]! <= least)!;
+  const { order, counts } = chosen(search, sets[size]!, least, model.layers);
+  const withNode = (node: number) => {
+    const sets = setsWith(node).flat();
+    const best = searches.map((search) => search.leastMs(ringsOf(search, sets)));
+    return tokensPerSecond(Math.min(...best));
+  };
+  return {
+    plan: planFromCounts(order.map((node) => nodes[node]!.name), counts),
+    order,
+    counts,
+    decodeFrames: shareFrames(samplesInFlight(problem), search.rows).frames,
+    rowsPerFrame: search.rows,
+    cost: ringCost(problem, order, counts, search.rows),
+    leftOut: nodes.flatMap((_, node) => order.includes(node) ? [] : [node]),
+    byNodes: bySize.map(tokensPerSecond),
+    singleNode: oneNodeAlone(problem),
+    replicas: independentReplicas(problem),
+    withNode,
+  };
+}
+
+/** Rows a frame that are worth a look: with one point a device gains nothing from more than one. */
+function rowsOf(problem: PlanProblem): number[] {
+  const gains = problem.nodes.some(({ layer, embed, head }) =>
+    [layer, embed, head].some(({ rows }) => rows.length > 1)
+  );
+  return gains ? rowChoices(samplesInFlight(problem)) : [1];
+}
+
+/** The first ring that takes no longer than it has to, with its layers. */
+function chosen(
+  search: RowSearch,
+  sets: readonly RingSet[],
+  perTokenMs: number,
+  layers: number,
+): { order: number[]; counts: number[] } {
+  const { order, stagesMs } = search.ringFor(sets, perTokenMs);
+  const most = search.mostBelow(perTokenMs);
+  const counts: number[] = [];
+  const limits: StageLimits = { ...search.token, most };
+  balancedCounts(limits, order, layers, counts);
+  const { layerMs, starterMs } = search.frame;
+  const ms = order.reduce((ms, node) => ms + counts[node]! * layerMs[node]!, starterMs);
+  // With few samples a lap's time is what counts, and fast nodes take more than their share.
+  if (ms > stagesMs * EQUAL) {
+    fastestCounts({ layerMs, starterMs, most }, search.ringSet(order).bySpeed, layers, counts);
+  }
+  return { order, counts: order.map((node) => counts[node]!) };
+}
+
+function tokensPerSecond(perTokenMs: number): number | null {
+  return perTokenMs === Infinity ? null : 1000 / perTokenMs;
+}
+
+/** Says what is missing where. */
+function tooBig(problem: PlanProblem, room: readonly number[]): MdiError {
+  const { model, nodes, samples, context } = problem;
+  const { layers } = model;
+  const short: string[] = [];
+  const starter = nodes[0]!;
+  const missing = bytesBesideLayers(problem, true) - starter.memoryBytes;
+  if (missing > 0) short.push(`${starter.name} lacks ${megabytes(missing)} for embed and head`);
+  const held = room.map((count) => Math.max(0, count));
+  const total = held.reduce((a, b) => a + b, 0);
+  const missingBytes = Math.max(0, layers - total) * bytesPerLayer(problem);
+  if (missingBytes > 0) {
+    const each = nodes.map(({ name }, node) => `${name} ${held[node]}`).join(", ");
+    short.push(
+      `${layers} layers with caches for ${samples} × ${context} tokens take ${
+        megabytes(layers * bytesPerLayer(problem))
+      } and there is room for ${total} (${each}), so ${megabytes(missingBytes)} are missing`,
+    );
+  }
+  return new MdiError(
+    "memory",
+    `Cannot place the model: ${
+      short.join("; ")
+    }; free memory, add a node, or take fewer samples or a smaller context`,
+    { details: { layers, room: total, missingBytes } },
+  );
+}
+
+function megabytes(bytes: number): string {
+  return `${Math.ceil(bytes / 1e6)} MB`;
+}

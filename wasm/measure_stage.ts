@@ -1,0 +1,270 @@
+/**
+ * Measures what a node takes to compute, by real stages: the very code, files, threads and caches of a run.
+ * One layer is held in so many copies that their weights come from memory as a model's do, and calls of the
+ * layers and of the head take turns. Rounds are repeated until time is up or they agree. Lower quartiles count:
+ * what else the device does makes times longer, never shorter.
+ */
+import { MeasuredTimes } from "./measured_times.ts";
+import type { StageProfile } from "./profile.ts";
+import type { RowTimes } from "./row_times.ts";
+import type { Stage } from "./stage.ts";
+import { type MeasuredSample, StageTimer } from "./stage_timer.ts";
+
+/** What is measured. */
+export interface MeasuredStages {
+  /** Holds nothing but copies of one layer. */
+  layers: Stage;
+  /** How many. */
+  copies: number;
+  /** Holds embed and head and nothing else; null where they are not measured. */
+  ends: Stage | null;
+  /** Width of a hidden row in values. */
+  dModel: number;
+  /** Tokens of the vocabulary. */
+  vocab: number;
+  /** Positions that the model was made for. */
+  context: number;
+}
+
+/** How {@linkcode measureStages} goes about it. */
+export interface MeasureOptions {
+  /** How long it may take, in ms; a little more on a device that needs it for a single round. */
+  budgetMs?: number;
+  /** Bytes that KV caches may take meanwhile; by default as many as are wanted. */
+  kvBytes?: number;
+  /** Ends it. */
+  signal?: AbortSignal | undefined;
+  /** Told how much of the time is over. */
+  onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+/** Rows of the measured decode frames: kernels take rows four at a time, so the steps are at 3 and 4, 7 and 8. */
+const DECODE_ROWS = [1, 2, 3, 4, 5, 7, 8, 16];
+/** Cached tokens that a profile's decode times are for. */
+export const PROFILE_CACHED = 32;
+/** Cached tokens of the sample that tells what more of them cost: at most, at least. */
+const LONG = 256;
+const LEAST_LONG = 96;
+/** Rows of measured prompts. */
+const SHORT_PREFILL = 32;
+const LONG_PREFILL = 128;
+/** A stage learns which number of threads helps: calls that it needs for frames of one row and of a few. */
+const SETTLING_CALLS = 12;
+/** Parts of the time after which it is not made to learn more, and prompts are not measured again. */
+const SETTLING_SHARE = 0.6;
+const AGAIN_SHARE = 0.7;
+/** Rounds before they may be found to agree; at most. */
+const AGREEING_ROUNDS = 7;
+const MOST_ROUNDS = 40;
+/** Rounds agree where the middle half of all times of a kind lies within this share of their median. */
+const AGREEMENT = 0.04;
+
+/**
+ * Measures, and leaves the stages without samples.
+ * @throws {MdiError} what the stages say.
+ */
+export async function measureStages(
+  stages: MeasuredStages,
+  options: MeasureOptions = {},
+): Promise<StageProfile> {
+  return await new Measurement(stages, options).run();
+}
+
+class Measurement {
+  readonly #stages: MeasuredStages;
+  readonly #options: MeasureOptions;
+  readonly #budgetMs: number;
+  readonly #started = performance.now();
+  readonly #body: StageTimer;
+  readonly #edges: StageTimer | null;
+  readonly #times = new MeasuredTimes();
+  #opened = 0;
+
+  constructor(stages: MeasuredStages, options: MeasureOptions) {
+    this.#stages = stages;
+    this.#options = options;
+    this.#budgetMs = options.budgetMs ?? 3000;
+    this.#body = new StageTimer(stages.layers, stages);
+    this.#edges = stages.ends && new StageTimer(stages.ends, stages);
+  }
+
+  async run(): Promise<StageProfile> {
+    const { layers, ends, context } = this.#stages;
+    const long = this.#open();
+    const prompts = [Math.min(SHORT_PREFILL, context - 1)];
+    // The first call meets code that is not compiled yet, and pages of memory that are not there.
+    await this.#body.append(long, prompts[0]!);
+    const rowMs = await this.#prefill(long, prompts[0]!) / prompts[0]!;
+    const { kvBytes = Infinity } = this.#options;
+    const plan = planMeasurement(rowMs, this.#budgetMs, samplesWithin(kvBytes, layers), context);
+    if (plan.long >= LONG_PREFILL) {
+      prompts.push(LONG_PREFILL);
+      await this.#prefill(long, LONG_PREFILL);
+    }
+    while (long.cached < plan.long) {
+      this.#check();
+      await this.#body.append(long, Math.min(64, plan.long - long.cached));
+    }
+    const samples = Array.from({ length: plan.rows.at(-1)! }, () => this.#open());
+    for (let i = 0; i < samples.length; i += 2) {
+      this.#check();
+      await this.#body.fill(samples.slice(i, i + 2), plan.cached);
+    }
+    await this.#settle(samples);
+    await this.#rounds(plan.rows, samples, long, prompts);
+    for (let sample = 0; sample < this.#opened; sample++) {
+      layers.release(sample);
+      ends?.release(sample);
+    }
+    return this.#profile(plan, prompts);
+  }
+
+  /** Time since the start, in ms. */
+  #spent(): number {
+    return performance.now() - this.#started;
+  }
+
+  /** Between two calls. */
+  #check(): void {
+    const { signal, onProgress } = this.#options;
+    signal?.throwIfAborted();
+    onProgress?.(Math.min(this.#spent(), this.#budgetMs), this.#budgetMs);
+  }
+
+  #open(): MeasuredSample {
+    const sample = this.#opened++;
+    this.#stages.layers.open(sample, LONG + 1);
+    this.#stages.ends?.open(sample, LONG + 1);
+    return { sample, cached: 0 };
+  }
+
+  /** Times a prompt from position 0. */
+  async #prefill(sample: MeasuredSample, rows: number): Promise<number> {
+    this.#check();
+    this.#stages.layers.truncate(sample.sample, sample.cached = 0);
+    const { computeMs } = await this.#body.append(sample, rows);
+    this.#times.add(`prefill ${rows}`, computeMs);
+    return computeMs;
+  }
+
+  /** Makes the calls from which a stage learns how many threads to take. */
+  async #settle(samples: readonly MeasuredSample[]): Promise<void> {
+    for (let call = 0; call < SETTLING_CALLS; call++) {
+      if (this.#spent() > SETTLING_SHARE * this.#budgetMs) return;
+      this.#check();
+      for (const rows of [1, 2]) {
+        await this.#body.decode(samples.slice(0, rows));
+        await this.#edges?.head(rows);
+      }
+    }
+  }
+
+  async #rounds(
+    rows: readonly number[],
+    samples: readonly MeasuredSample[],
+    long: MeasuredSample,
+    prompts: readonly number[],
+  ): Promise<void> {
+    const prompt = this.#open();
+    let longest = 0;
+    for (let round = 0; round < MOST_ROUNDS; round++) {
+      const start = this.#spent();
+      if (round >= 1 && start + longest > this.#budgetMs) return;
+      if (round >= AGREEING_ROUNDS && this.#times.agree(/^(?:decode|head|long)/, AGREEMENT)) return;
+      for (const each of rows) await this.#decode(samples.slice(0, each), prompt);
+      this.#times.add("long", (await this.#body.decode([long])).computeMs);
+      // The long prompt once more, the short one twice: they take as long as several rounds.
+      const again = prompts[[0, 1, 0][round] ?? prompts.length];
+      if (again !== undefined && this.#spent() < AGAIN_SHARE * this.#budgetMs) {
+        await this.#prefill(prompt, again);
+      }
+      longest = Math.max(longest, this.#spent() - start);
+    }
+  }
+
+  /** One frame through layers, head and embed. */
+  async #decode(samples: readonly MeasuredSample[], empty: MeasuredSample): Promise<void> {
+    this.#check();
+    const rows = samples.length;
+    const { computeMs, ms } = await this.#body.decode(samples);
+    this.#times.add(`decode ${rows}`, computeMs);
+    if (rows === 1) this.#times.add("call", ms - computeMs);
+    if (!this.#edges) return;
+    this.#times.add(`head ${rows}`, (await this.#edges.head(rows)).computeMs);
+    this.#times.add(`embed ${rows}`, (await this.#edges.embed(empty.sample, rows)).computeMs);
+  }
+
+  #profile({ rows, cached, long }: MeasurementPlan, prompts: readonly number[]): StageProfile {
+    const { layers: { info }, copies, ends } = this.#stages;
+    const times = this.#times;
+    const cachedMs = Math.max(0, times.usual("long") - times.usual("decode 1")) /
+      (copies * Math.max(1, long - cached));
+    const layerMs = rows.map((each) =>
+      times.usual(`decode ${each}`) / copies + cachedMs * each * (PROFILE_CACHED - cached)
+    );
+    const over = (name: string): RowTimes => ({
+      rows,
+      ms: rows.map((each) => times.usual(`${name} ${each}`)),
+    });
+    const longer = prompts.filter((each) => each > 1);
+    return {
+      backend: info.backend,
+      threads: info.threads,
+      layer: { rows, ms: layerMs },
+      layerCachedMs: cachedMs,
+      prefillLayer: {
+        rows: [1, ...longer],
+        ms: [layerMs[0]!, ...longer.map((each) => times.usual(`prefill ${each}`) / copies)],
+      },
+      embed: ends && over("embed"),
+      head: ends && over("head"),
+      callMs: times.usual("call"),
+      layerWeightBytes: Math.round(info.weightBytes / copies),
+      kvBytesPerTokenLayer: info.kvBytesPerToken / copies,
+      measuredMs: this.#spent(),
+    };
+  }
+}
+
+/** How much of it a device has time and memory for. */
+interface MeasurementPlan {
+  /** Rows of the decode frames. */
+  rows: number[];
+  /** Tokens in the caches of their samples. */
+  cached: number;
+  /** Tokens in the cache of the long sample. */
+  long: number;
+}
+
+/** @param rowMs what a row of a prompt takes in all copies. */
+function planMeasurement(
+  rowMs: number,
+  budgetMs: number,
+  samples: number,
+  context: number,
+): MeasurementPlan {
+  const rowsWithin = (share: number) => Math.floor(share * budgetMs / rowMs);
+  const clamp = (value: number, least: number, most: number) =>
+    Math.min(Math.max(value, least), most);
+  let sum = 0;
+  const rows = DECODE_ROWS.filter((each) => {
+    sum += each;
+    return each === 1 || (each <= samples && sum <= Math.max(6, rowsWithin(0.1)));
+  });
+  return {
+    rows,
+    cached: clamp(
+      Math.floor(rowsWithin(0.3) / rows.at(-1)!),
+      1,
+      Math.min(PROFILE_CACHED, context - 1),
+    ),
+    long: clamp(32 * Math.floor(rowsWithin(0.2) / 32), LEAST_LONG, Math.min(LONG, context - 1)),
+  };
+}
+
+/** Samples of a page or two that so many bytes hold beside the long one. */
+function samplesWithin(kvBytes: number, { info }: Stage): number {
+  const page = info.kvBytesPerToken * Math.max(info.kvPageTokens, 2 * PROFILE_CACHED);
+  return page === 0 ? Infinity : Math.floor(kvBytes / page) -
+    (LONG + LONG_PREFILL) / (2 * PROFILE_CACHED) - 1;
+}
