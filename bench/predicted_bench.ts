@@ -4,7 +4,7 @@
  * each. In every round both nodes are measured at once, as a ring's start does, and the starter alone; then both
  * rings run the same samples.
  *
- *     deno run -A bench/predicted_bench.ts --model FILE [--samples 8] [--tokens 48] [--rounds 5] [--keep]
+ *     deno run -A bench/predicted_bench.ts --model FILE [--samples 8] [--tokens 160] [--rounds 5] [--keep]
  *
  * Prints medians; `--keep` keeps the raw values in bench/results/predicted.json.
  */
@@ -22,7 +22,7 @@ const { values } = parseArgs({
   options: {
     model: { type: "string" },
     samples: { type: "string", default: "8" },
-    tokens: { type: "string", default: "48" },
+    tokens: { type: "string", default: "160" },
     rounds: { type: "string", default: "5" },
     keep: { type: "boolean", default: false },
   },

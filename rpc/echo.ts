@@ -20,10 +20,13 @@ import {
 import type { RingIdentity } from "./identity.ts";
 import { openSession } from "./session.ts";
 
-/** Echoes whose median is the round trip, after two that open everything. */
-const ECHOES = 15;
-/** Bytes of each, a small decode frame. */
-const SMALL_BYTES = 64;
+/** Echoes that tell the round trip, after two that open everything; the slowest few do not count. */
+const ECHOES = 20;
+const OUTLIERS = 2;
+/** Pause before each, as there is between frames: threads that sleep have to be woken. */
+const PAUSE_MS = 2;
+/** Bytes of each, about a decode frame of a few rows; the answer has as many. */
+const SMALL_BYTES = 8 * 1024;
 /** A large message; at 1 Mbit/s it takes a quarter of a second. */
 const LARGE_BYTES = 32 * 1024;
 /** How long large ones are sent, in ms, and how many bytes of them at most. */
@@ -83,16 +86,18 @@ class Echoes {
     this.#answers = answers;
   }
 
-  /** Median over small echoes, in ms. */
+  /** Mean over small echoes, in ms: what frames wait for in the long run. */
   async roundTrip(): Promise<number> {
     const times: number[] = [];
     for (let i = -2; i < ECHOES; i++) {
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
       const start = performance.now();
       this.#send(SMALL_BYTES, SMALL_BYTES);
       await this.#take(SMALL_BYTES);
       if (i >= 0) times.push(performance.now() - start);
     }
-    return times.sort((a, b) => a - b)[ECHOES >> 1]!;
+    const counted = times.sort((a, b) => a - b).slice(0, ECHOES - OUTLIERS);
+    return counted.reduce((sum, ms) => sum + ms, 0) / counted.length;
   }
 
   /**
