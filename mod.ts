@@ -15,10 +15,17 @@
  * @module
  */
 export { openRing, type RingOptions } from "./rpc/open_ring.ts";
+export {
+  type PeersPlan,
+  type PlannedPeer,
+  planPeers,
+  type PlanPeersOptions,
+} from "./rpc/plan_peers.ts";
+export type { ToldFacts } from "./rpc/device_facts.ts";
 export type { Chat } from "./rpc/chat.ts";
 export type { GenerateOptions, Prompt, Ring, TraceOptions } from "./rpc/ring.ts";
 export type { RecordedNode, Recording } from "./engine/ring/recording.ts";
-export type { Span, SpanKind } from "./engine/ring/spans.ts";
+export { type Span, SPAN_KINDS, type SpanKind } from "./engine/ring/spans.ts";
 export type { NodeSummary, Summary } from "./rpc/summary.ts";
 export type { KvType } from "./wasm/stage.ts";
 export { type MdiNode, serveNode, type ServeNodeOptions } from "./rpc/serve_node.ts";
@@ -29,6 +36,19 @@ export type { Generation, GenerationResult, Piece } from "./engine/generation.ts
 export type { FinishReason } from "./engine/ring/sample.ts";
 export type { SlotStay } from "./engine/ring/schedule.ts";
 export type { Plan, PlanNode } from "./engine/plan/plan.ts";
+export type {
+  PlanDevice,
+  PlanGoal,
+  PlanLink,
+  PlanModel,
+  PlanProblem,
+} from "./engine/plan/problem.ts";
+export type { PlannedRing } from "./engine/plan/planner.ts";
+export type { Replicas, SingleNode } from "./engine/plan/alone.ts";
+export type { Bottleneck, RingCost } from "./engine/plan/cost.ts";
+export type { StageProfile } from "./wasm/profile.ts";
+export type { Pace } from "./wasm/pace.ts";
+export type { RowTimes } from "./wasm/row_times.ts";
 export type {
   Timeline,
   TimelineFrame,

@@ -7,13 +7,14 @@
 import { BENCH_GROUPS, type BenchFigure, type BenchResult } from "../cli/report/bench_result.ts";
 import { readable } from "../cli/report/figure.ts";
 import { median } from "../cli/report/statistics.ts";
-import { renderTable } from "../cli/table.ts";
+import { formatShare, renderTable } from "../cli/table.ts";
 
 /** What a comparison says of a figure. */
 export type Verdict = "better" | "worse" | "same" | "unknown";
 
-/** Medians closer than this are the same. */
+/** By how much medians differ at least, as a share. */
 const LEAST_DIFFERENCE = 0.05;
+/** Rounds on both sides of which something can be said. */
 const LEAST_VALUES = 3;
 
 /** One figure of both results. */
@@ -95,6 +96,8 @@ export function comparisonText({ figures, notes }: Comparison): string {
   const table = renderTable(["", "figure", "A", "B", "unit", "B/A", "B is"], rows);
   const end = `${figures.length} figures: ${count("better")} better, ${count("worse")} worse, ${
     count("same")
-  } within noise. They differ where the ranges of their rounds do not overlap and the medians are more than 5 % apart.`;
+  } within noise. They differ where the ranges of their rounds do not overlap and the medians are more than ${
+    formatShare(LEAST_DIFFERENCE)
+  } apart.`;
   return [table, ...notes, end].join("\n");
 }

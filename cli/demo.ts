@@ -14,7 +14,7 @@ import { MdiError, type MdiErrorCode, messageOf } from "../wasm/error.ts";
 import { defaultThreads } from "../wasm/threads.ts";
 import { demoHome } from "./demo_home.ts";
 import { LineReader } from "./line_reader.ts";
-import { permissionFlags, RUNTIME_FLAGS } from "./permissions.ts";
+import { ownCommand } from "./own_command.ts";
 import type { CommandContext, RootOptions } from "./program.ts";
 import { pullCommand } from "./pull.ts";
 import { starterCommand } from "./starter.ts";
@@ -112,11 +112,10 @@ class SecondaryProcess implements AsyncDisposable {
     const flags = { "--name": this.#name, "--listen": "127.0.0.1:0", "--backend": backend };
     const limits = { "--threads": threads, "--memory": memory, "--store-limit": storeLimit };
     try {
-      this.#child = new Deno.Command(Deno.execPath(), {
+      const { program, args } = ownCommand("secondary", { home });
+      this.#child = new Deno.Command(program, {
         args: [
-          ...["run", "--quiet", "--no-prompt", ...RUNTIME_FLAGS],
-          ...permissionFlags("secondary", { home }),
-          import.meta.resolve("./main.ts"),
+          ...args,
           ...["--secondary", "--end-with-stdin", "--json", "--quiet"],
           ...Object.entries({ ...flags, ...limits }).flatMap(([flag, value]) =>
             value === undefined ? [] : [flag, `${value}`]

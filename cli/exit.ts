@@ -3,6 +3,8 @@ import { MdiError, type MdiErrorCode } from "../wasm/error.ts";
 
 /** Status of success. */
 export const EXIT_OK = 0;
+/** Status of a check that found something wrong, where nothing failed. */
+export const EXIT_CHECK_FAILED = 1;
 /** Status of a defect of mdi itself. */
 const EXIT_INTERNAL = 1;
 /** Status of wrong usage: flags, prompts, addresses. */

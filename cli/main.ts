@@ -4,7 +4,7 @@
  */
 import { CommanderError } from "@commander-js/extra-typings";
 import { MdiError, messageOf } from "../wasm/error.ts";
-import { errorCode, EXIT_OK, EXIT_USAGE, exitStatus } from "./exit.ts";
+import { errorCode, EXIT_CHECK_FAILED, EXIT_OK, EXIT_USAGE, exitStatus } from "./exit.ts";
 import { Output, outputOptionsOf } from "./output.ts";
 import { createProgram } from "./program.ts";
 import { usageMessage } from "./usage.ts";
@@ -15,6 +15,8 @@ const GRACE_MS = 3000;
 let output = new Output(outputOptionsOf(Deno.args));
 /** The status of whoever ended the command from outside. */
 let endedStatus: number | undefined;
+/** The status where nothing was thrown. */
+let status = EXIT_OK;
 
 const program = createProgram(async (options, run) => {
   const ending = new AbortController();
@@ -41,6 +43,9 @@ const program = createProgram(async (options, run) => {
       onInterrupt: (handler) => {
         onInterrupt = handler;
       },
+      checkFailed: () => {
+        status = EXIT_CHECK_FAILED;
+      },
     });
   } finally {
     Deno.removeSignalListener("SIGINT", interrupt);
@@ -51,7 +56,7 @@ const program = createProgram(async (options, run) => {
 async function main(): Promise<number> {
   try {
     await program.parseAsync(Deno.args, { from: "user" });
-    return endedStatus ?? EXIT_OK;
+    return endedStatus ?? status;
   } catch (error) {
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return EXIT_OK;

@@ -18,7 +18,7 @@ export function addPlanFlags(command: Command) {
     )
     .option("--measure", "measure them now, whatever they measured before")
     .optionsGroup("Samples:")
-    .option("--samples <n>", "samples in the ring at once", wholeNumber(1, 4096))
+    .option("--samples <n>", "samples in the ring at once", wholeNumber(1, 512))
     .option("--context <n>", "tokens that each sample needs room for", wholeNumber(1))
     .option("--latency", "plan for one sample's next token instead of all samples together")
     .optionsGroup("With --peers, as of the starter:")

@@ -1,9 +1,10 @@
 /** A plan for people: who holds what, what each number of nodes would give, and what to do. */
 import { formatBytes } from "../engine/format_bytes.ts";
+import { formatRate } from "../engine/format_rate.ts";
 import type { PlannedRing } from "../engine/plan/planner.ts";
-import type { PlanProblem } from "../engine/plan/problem.ts";
+import { mostNodes, type PlanProblem } from "../engine/plan/problem.ts";
 import { planReport } from "../engine/plan/report.ts";
-import { formatCount, formatLayers, formatShare, renderTable } from "./table.ts";
+import { formatCount, formatLayers, formatShare, plural, renderTable } from "./table.ts";
 
 /** Characters of the longest bar. */
 const BAR = 24;
@@ -25,10 +26,10 @@ export function planText(
   const together = rows > 1 ? `, up to ${rows} rows a frame` : "";
   const what = goal === "latency" ? "the next token of one sample" : "all samples together";
   return [
-    `${problem.model.layers} layers, ${
+    `${plural(problem.model.layers, "layer")}, ${
       plural(samples, "sample")
     } of ${report.context} tokens${together}: ` +
-    `${rate(report.tokens_per_second)} tokens/s predicted, ${what}`,
+    `${formatRate(report.tokens_per_second)} tokens/s predicted, ${what}`,
     nodeTable(problem, planned, report),
     choiceTable(problem, planned, bars),
     `bottleneck: ${bottleneckText(report)}`,
@@ -62,7 +63,7 @@ function nodeTable(
 /** What rings of each size, one node and replicas give. */
 function choiceTable(problem: PlanProblem, planned: PlannedRing, bars: boolean): string {
   const { byNodes, order, singleNode, replicas } = planned;
-  const choices: [string, number | null][] = byNodes.map((each, i) => {
+  const choices: [string, number | null][] = byNodes.slice(0, mostNodes(problem)).map((each, i) => {
     const mark = i + 1 === order.length ? " (the plan)" : "";
     return [`ring of ${i + 1}${mark}`, each];
   });
@@ -78,7 +79,7 @@ function choiceTable(problem: PlanProblem, planned: PlannedRing, bars: boolean):
   const most = Math.max(...choices.map(([, each]) => each ?? 0));
   const rows = choices.map(([what, each]) => [
     what,
-    each === null ? "-" : rate(each),
+    each === null ? "-" : formatRate(each),
     ...(bars ? ["█".repeat(Math.round(BAR * (each ?? 0) / most))] : []),
   ]);
   const note = choices.some(([, each]) => each === null) ? "\n- : not enough memory" : "";
@@ -94,14 +95,6 @@ function bottleneckText(
   } ms; the busiest is ${bottleneck}`;
 }
 
-function plural(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? "" : "s"}`;
-}
-
 function milliseconds(ms: number): string {
   return ms.toFixed(ms < 1 ? 3 : ms < 100 ? 1 : 0);
-}
-
-function rate(tokensPerSecond: number): string {
-  return tokensPerSecond.toFixed(tokensPerSecond < 10 ? 2 : 1);
 }

@@ -3,51 +3,20 @@
  * a secondary has no memory to spare for what it never does.
  */
 import { Command, Option } from "@commander-js/extra-typings";
-import { VERSION } from "../rpc/version.ts";
 import { byteCount, decimalNumber, layerCounts, seedNumber, wholeNumber } from "./args.ts";
+import { addDoctorFlags } from "./doctor/flags.ts";
+import { examplesText } from "./manual/examples.ts";
+import { versionText } from "./build_info.ts";
 import type { Output, OutputOptions } from "./output.ts";
+import { type OutputFlags, withOutput } from "./output_flags.ts";
 import { addPlanFlags } from "./plan_flags.ts";
 import { addRootFlags, DTYPES, type RootOptions, TOKENIZER_TEXT } from "./root_flags.ts";
+import { addSetupCommands } from "./setup_commands.ts";
 import { deaths, throttles, tokenLength } from "./simulate_args.ts";
 import { typedModel, typedPath } from "./typed_path.ts";
 import { flagNames, strayWord } from "./usage.ts";
 
 export type { RootOptions };
-
-const EXAMPLES = `
-Examples:
-  mdi --demo                         a ring of three on this device; its stores: $MDI_HOME/demo
-  mdi --starter                      chat with the default model on this device alone
-  mdi --starter --prompt "Once upon a time" --tokens 50
-  mdi token new                      make the token that lets devices join (once a ring)
-  mdi --secondary                    on each other device: wait for a starter
-  mdi --starter --peers pi-a,pi-b    load the model over three devices and chat
-  mdi pull --help                    what a command takes
-
-Exit status:
-  0 ok, 2 wrong usage, 3 model, 4 peer lost or unreachable, 5 refused (token, version, busy),
-  6 memory or disk, 130 and 143 ended by a signal
-`;
-
-const PLAN_EXAMPLE = `
-A file for --what-if; the first node is the starter, "link" stands for all that "links" does not name, one way each:
-  {"layers": 30, "d_model": 576, "layer_bytes": 2212000, "kv_bytes_per_token_layer": 1536,
-   "nodes": [{"name": "pi5", "memory_bytes": 7e9, "layer_ms": 2.1, "embed_ms": 0.1, "head_ms": 5},
-             {"name": "pi4", "memory_bytes": 3e9, "layer_ms": 5.2}],
-   "link": {"rtt_ms": 0.4, "mbit": 940}, "links": [{"from": "pi5", "to": "pi4", "rtt_ms": 2, "mbit": 50}]}
-
-Examples:
-  mdi plan --peers pi-a,pi-b --samples 8
-  mdi plan --what-if devices.json --samples 8
-  mdi plan --what-if devices.json --json
-`;
-
-const SIMULATE_EXAMPLE = `
-Examples:
-  mdi simulate --what-if devices.json --samples 5000 --tokens 50-200
-  mdi simulate --what-if devices.json --jitter 2 --loss 0.01 --throttle pi4=2@60 --report run.html
-  mdi simulate --what-if devices.json --layers 20,10 --die pi4@30
-`;
 
 /** Root flags that every command takes. */
 const OUTPUT_FLAGS = ["json", "quiet", "log"];
@@ -67,6 +36,8 @@ export interface CommandContext {
   signal: AbortSignal;
   /** Told that the user pressed Ctrl-C; returns whether the command takes care of it. */
   onInterrupt(handler: (() => boolean) | undefined): void;
+  /** Makes the exit status that of a check which found something wrong; the command goes on. */
+  checkFailed(): void;
 }
 
 /** Starts the chosen command. */
@@ -89,9 +60,8 @@ export function createProgram(startCommand: Start, output: OutputOptions): Comma
   };
   const program = new Command("mdi")
     .description("Runs one language model on several small computers.")
-    .version(VERSION, "--version", "print the version")
+    .version(versionText(), "--version", "print the version, and how this mdi was made")
     .helpOption("-h, --help", "print this help")
-    .addHelpText("after", EXAMPLES)
     .showSuggestionAfterError()
     // Mistakes are thrown and shown by whoever catches them.
     .configureOutput({
@@ -162,7 +132,7 @@ export function createProgram(startCommand: Start, output: OutputOptions): Comma
         .description(
           "Say which devices to use, with which layers each, what they would give, and what holds them up.",
         ),
-    ).addHelpText("after", PLAN_EXAMPLE),
+    ),
   ).action((_options, command) => {
     const options = command.optsWithGlobals();
     return start(options, async (context) => {
@@ -207,12 +177,25 @@ export function createProgram(startCommand: Start, output: OutputOptions): Comma
         "layers of each device of the file instead of the plan; 0 leaves one out",
         layerCounts,
       )
-      .option("--report <file>", "write an HTML report with charts", (text) => typedPath(text))
-      .addHelpText("after", SIMULATE_EXAMPLE),
+      .option("--report <file>", "write an HTML report with charts", (text) => typedPath(text)),
   ).action((_options, command) => {
     const options = command.optsWithGlobals();
     return start(options, async (context) => {
       await (await import("./simulate.ts")).simulateCommand(options, context);
+    });
+  });
+
+  withOutput(
+    addDoctorFlags(
+      program.command("doctor").summary("Check this device and its peers, and say what to do.")
+        .description(
+          "Check this device (SIMD, threads, memory, disk, port, heat, power, Wi-Fi) and its peers (reached, token, version, round trip, clock), and say what to do.",
+        ),
+    ),
+  ).action((_options, command) => {
+    const options = command.optsWithGlobals();
+    return start(options, async (context) => {
+      await (await import("./doctor.ts")).doctorCommand(options, context);
     });
   });
 
@@ -260,7 +243,17 @@ export function createProgram(startCommand: Start, output: OutputOptions): Comma
       await tokenNewCommand(options, context);
     });
   });
-  return program as unknown as Command;
+  const whole = program as unknown as Command;
+  addSetupCommands(whole, start);
+  addExamples(whole);
+  return whole;
+}
+
+/** Shows each command's examples below its help. */
+function addExamples(command: Command, above: readonly string[] = []): void {
+  const path = [...above, command.name()];
+  command.addHelpText("after", examplesText(path.join(" ")));
+  for (const each of command.commands) addExamples(each as Command, path);
 }
 
 /** Runs a node in its role, the one of the three that is given. */
@@ -275,32 +268,8 @@ async function runNode(options: RootOptions, context: CommandContext): Promise<v
   }
 }
 
-/** Adds the flags that every command has. */
-function withOutput<
-  Args extends unknown[],
-  Opts extends Record<string, unknown>,
-  Globals extends Record<string, unknown>,
->(
-  command: Command<Args, Opts, Globals>,
-) {
-  return command
-    .allowExcessArguments(false)
-    .option("--json", "one JSON object a line on standard output")
-    .addOption(
-      new Option("--log <form>", "form of the log on standard error").choices(["text", "json"]),
-    )
-    .option("--quiet", "results and errors only");
-}
-
 function noteStarterFlags(options: RootOptions, output: Output): void {
   const flags = flagNames({ ...options }, NODE_FLAGS);
   if (flags.length === 0) return;
   output.log(`${flags.join(", ")}: the starter's to say, without effect on a secondary`);
-}
-
-/** The flags of every command. */
-interface OutputFlags {
-  json?: true | undefined;
-  quiet?: true | undefined;
-  log?: string | undefined;
 }

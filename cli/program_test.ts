@@ -72,7 +72,7 @@ Deno.test("createProgram() takes the flags that tests of every issue rely on", a
 Deno.test("createProgram() gives every command the flags of the root", async () => {
   const commands = [
     ...[["pull"], ["inspect", "x"], ["store", "list"], ["store", "verify"]],
-    ...[["store", "remove", "x"], ["token", "new"], ["plan", "--what-if", "x"]],
+    ...[["store", "remove", "x"], ["token", "new"], ["plan", "--what-if", "x"], ["doctor"]],
   ];
   for (const command of commands) {
     assertEquals(await parse(...command), OUTPUT);

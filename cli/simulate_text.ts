@@ -1,11 +1,12 @@
 /** What a simulation came to: for people, for programs, and for the report. */
 import { formatBytes } from "../engine/format_bytes.ts";
+import { formatRate } from "../engine/format_rate.ts";
 import type { RingCost } from "../engine/plan/cost.ts";
 import type { PlanProblem } from "../engine/plan/problem.ts";
 import type { SimulatedPlan, SimulateOptions, Simulation } from "../engine/plan/simulate.ts";
 import type { Length } from "../engine/plan/workload.ts";
 import type { ReportInput, ReportTable } from "./report/input.ts";
-import { formatLayers, formatShare, renderTable } from "./table.ts";
+import { formatLayers, formatShare, plural, renderTable } from "./table.ts";
 
 /** A simulation and what it was made from. */
 export interface SimulatedRun extends Simulation {
@@ -86,7 +87,9 @@ export function simulationReport(run: SimulatedRun): ReportInput {
     predicted === null ? [] : [{ nodes: i + 1, predicted }]
   );
   return {
-    title: `Simulated: ${problem.model.layers} layers on ${plural(timeline.nodes.length, "node")}`,
+    title: `Simulated: ${plural(problem.model.layers, "layer")} on ${
+      plural(timeline.nodes.length, "node")
+    }`,
     subtitle: `${plural(options.samples, "sample")}, ${problem.samples} at once`,
     facts: facts(run),
     nodes: nodesTable(run),
@@ -104,12 +107,12 @@ function facts(run: SimulatedRun): (readonly [string, string])[] {
     const off = 100 * (steady.tokensPerSecond / predicted - 1);
     list.push([
       "tokens/s",
-      `${rate(steady.tokensPerSecond)} while the ring is full, ${
-        rate(predicted)
+      `${formatRate(steady.tokensPerSecond)} while the ring is full, ${
+        formatRate(predicted)
       } predicted for answers alone (${off < 0 ? "" : "+"}${off.toFixed(1)} %)`,
     ]);
-  } else list.push(["tokens/s", `${rate(predicted)} predicted for answers alone`]);
-  list.push(["whole run", `${rate(totals.tokensPerSecond)} tokens/s`]);
+  } else list.push(["tokens/s", `${formatRate(predicted)} predicted for answers alone`]);
+  list.push(["whole run", `${formatRate(totals.tokensPerSecond)} tokens/s`]);
   if (wait) {
     list.push([
       "first token",
@@ -182,16 +185,8 @@ function lengthText(length: Length): string {
   return typeof length === "number" ? `${length}` : `${length.min} to ${length.max}`;
 }
 
-function plural(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? "" : "s"}`;
-}
-
 function seconds(ms: number): string {
   return ms < 1000 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(1)} s`;
-}
-
-function rate(tokensPerSecond: number): string {
-  return tokensPerSecond.toFixed(tokensPerSecond < 10 ? 2 : 1);
 }
 
 function rounded(value: number): number {

@@ -31,6 +31,11 @@ export function formatCount(count: number): string {
   return `${unit === 0 ? value : value.toFixed(1)}${units[unit]}`;
 }
 
+/** A number of things in words: "1 layer", "8 samples". */
+export function plural(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
+}
+
 /** A share as a percentage. */
 export function formatShare(share: number): string {
   return `${(100 * share).toFixed(0)} %`;

@@ -74,9 +74,8 @@ async function writing<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (cause) {
-    const what = cause instanceof Deno.errors.NotFound
-      ? `there is no directory ${dirname(path)}`
-      : messageOf(cause);
+    const directory = await Deno.stat(dirname(path)).catch(() => null);
+    const what = directory ? messageOf(cause) : `there is no directory ${dirname(path)}`;
     throw new MdiError(
       "disk",
       `Cannot write the trace to ${path}: ${what}; name another file with --trace`,

@@ -4,9 +4,10 @@
  */
 import { existsSync } from "node:fs";
 import { dirname, resolve } from "node:path";
+import { SINGLE_FILE } from "../wasm/single_file.ts";
 
-/** The project's directory; undefined where mdi does not run from files. */
-const PROJECT = import.meta.dirname && dirname(import.meta.dirname);
+/** The project's directory; undefined where mdi does not run from its source files. */
+const PROJECT = SINGLE_FILE ? undefined : import.meta.dirname && dirname(import.meta.dirname);
 
 /** The directory that the person is in; undefined where this process is in it too. */
 function typedFrom(): string | undefined {

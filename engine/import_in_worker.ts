@@ -1,5 +1,6 @@
 /** Cutting a model in a thread that takes its memory with it. */
 import { MdiError } from "../wasm/error.ts";
+import { checkedScript } from "../wasm/single_file.ts";
 import type { ImportReply, ImportRequest } from "./import_protocol.ts";
 import type { ImportProgress } from "./model/import.ts";
 import type { OnnxDtype } from "./model/onnx/model_files.ts";
@@ -69,7 +70,9 @@ export async function importInWorker(
 }
 
 class ImportWorker {
-  #worker = new Worker(new URL("./import_worker.ts", import.meta.url), { type: "module" });
+  #worker = new Worker(checkedScript(new URL("./import_worker.ts", import.meta.url)), {
+    type: "module",
+  });
   #manifest = Promise.withResolvers<Manifest>();
   #ended = Promise.withResolvers<void>();
   #timer: ReturnType<typeof setTimeout> | undefined;

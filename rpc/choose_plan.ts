@@ -3,14 +3,16 @@
  * finds best from what all nodes measured of themselves and of their links; and where that cannot be had, by
  * cores and free memory.
  */
-import { MdiError, messageOf } from "../wasm/error.ts";
+import { MdiError, type MdiErrorCode, messageOf } from "../wasm/error.ts";
+import { PAGE } from "../wasm/simd/abi.ts";
 import type { KvType } from "../wasm/stage.ts";
 import { advise } from "../engine/plan/advice.ts";
 import type { Plan } from "../engine/plan/plan.ts";
 import { type PlannedRing, planRing } from "../engine/plan/planner.ts";
 import type { PlanProblem } from "../engine/plan/problem.ts";
+import { wholePages } from "../engine/ring/kv_budget.ts";
 import type { Address } from "./address.ts";
-import { backendOf, freeMemory } from "./device.ts";
+import { backendOf } from "./device.ts";
 import { type MeasuredNodes, measureNodes, PROFILE_CAPABILITY } from "./measure_nodes.ts";
 import type { Peer } from "./peer.ts";
 import { plannedContext, planProblem, type ProblemInput } from "./plan_problem.ts";
@@ -58,11 +60,14 @@ export interface ChosenPlan {
 
 /** What `layers` says where the split is to be by cores and free memory, unmeasured, over every node. */
 const EVEN = "even";
+/** Failures of a measurement with which there is no ring either. */
+const NO_RING: ReadonlySet<MdiErrorCode> = new Set(["peer_lost", "peer_unreachable", "busy"]);
 
 /**
  * Chooses.
  * @throws {RangeError} where `layers` does not fit the model or the nodes.
- * @throws {MdiError} memory where the nodes cannot hold the model; cancelled.
+ * @throws {MdiError} memory where the nodes cannot hold the model; peer_lost, peer_unreachable or busy where a
+ * peer is not there any more; cancelled.
  */
 export async function choosePlan(
   ring: PreparedRing,
@@ -83,6 +88,7 @@ export async function choosePlan(
     measured = await measureForPlan(ring, measuring);
   } catch (error) {
     ring.signal.throwIfAborted();
+    if (error instanceof MdiError && NO_RING.has(error.code)) throw error;
     const why = messageOf(error);
     node.onEvent({
       type: "note",
@@ -93,7 +99,8 @@ export async function choosePlan(
   const basis = planMeasured(ring, measuring, measured);
   const { planned, problem } = basis;
   if (planned.leftOut.length > 0) {
-    node.onEvent({ type: "note", message: advise(problem, planned) });
+    const message = `${advise(problem, planned)} (--layers ${EVEN} uses all the same)`;
+    node.onEvent({ type: "note", message });
   }
   const peerAt = (index: number) => peers[index - 1]!;
   return {
@@ -152,17 +159,13 @@ export function planMeasured(
   { samples, context }: MeasuredPlanOptions,
   { nodes, links }: MeasuredNodes,
 ): PlanBasis {
-  const { manifest, node, peers, wire, kv } = ring;
-  const free = [
-    freeMemory(node.memoryBytes),
-    ...peers.map(({ device }) => Number(device.memoryFreeBytes)),
-  ];
+  const { manifest, node, wire, kv } = ring;
   const { problem, planned, note } = planWithin({
     ...{ manifest, links, samples, wire },
     context: plannedContext(context, manifest),
     nodes: namesOf(ring).map((name, i) => ({
       name,
-      memoryFreeBytes: free[i]!,
+      memoryFreeBytes: nodes[i]!.memoryFreeBytes,
       profile: nodes[i]!.profile,
     })),
   }, kv);
@@ -176,7 +179,7 @@ function namesOf({ node, peers }: PreparedRing): string[] {
 }
 
 /**
- * Plans with room for all samples' caches, else for those of one, else for a page of each layer's.
+ * Plans with room for all samples' caches, else for those of one, else for a page of one in each layer.
  * @returns the plan, and what is to be said of the room; null for nothing.
  * @throws {MdiError} memory where the model fits in no way.
  */
@@ -185,26 +188,28 @@ export function planWithin(
   kv: KvType,
 ): { problem: PlanProblem; planned: PlannedRing; note: string | null } {
   const { samples, context } = input;
+  // Caches grow by whole pages, so that is what they are counted in.
+  const pages = wholePages(context, PAGE);
   const less = kv === "f32" ? ", or keep smaller ones with --kv f16 or --kv int8" : "";
   const attempts = [
-    { context, note: null },
+    { kept: pages, note: null },
     ...(samples > 1
       ? [{
-        context: Math.max(1, Math.ceil(context / samples)),
+        kept: Math.ceil(pages / samples),
         note:
           `memory holds the KV caches of one sample of ${context} tokens and not of ${samples}: others may wait for room${less}`,
       }]
       : []),
     {
-      context: 1,
+      kept: Math.ceil(PAGE / samples),
       note:
         `memory does not hold the KV caches of a sample of ${context} tokens: only shorter ones fit${less}`,
     },
   ];
   let refusal: unknown;
-  for (const { context, note } of attempts) {
+  for (const { kept, note } of attempts) {
     try {
-      const problem = planProblem({ ...input, context });
+      const problem = planProblem({ ...input, context: kept });
       return { problem, planned: planRing(problem), note };
     } catch (error) {
       if (!(error instanceof MdiError) || error.code !== "memory") throw error;

@@ -2,6 +2,7 @@
 import { MdiError, messageOf } from "../wasm/error.ts";
 import { MAX_MANIFEST_BYTES, validateManifest } from "../engine/model/manifest.ts";
 import type { BlockEntry, Manifest } from "../engine/model/types.ts";
+import { MAX_RING_NODES } from "../engine/ring/message.ts";
 import { MAX_SPANS } from "../engine/ring/spans.ts";
 import type { KvType } from "../wasm/stage.ts";
 import { type Address, parseAddress } from "./address.ts";
@@ -9,7 +10,7 @@ import { type Configure, Configure_Dtype } from "./gen/mdi/v1/control_pb.ts";
 import { kvFromWire } from "./kv_type.ts";
 
 /** Nodes that a ring may have. */
-export const MAX_NODES = 16;
+export const MAX_NODES = MAX_RING_NODES;
 
 /** A secondary's part in a ring. */
 export interface Configuration {

@@ -67,6 +67,7 @@ export class ControlService {
             device: await this.#options.describe(),
             serving: this.#serving?.starter ?? this.#profiles.measuredFor ?? "",
             instance: this.#instance,
+            unixMs: Date.now(),
           });
         } catch (error) {
           throw toConnectError(error);

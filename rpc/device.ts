@@ -2,7 +2,7 @@
 import { statfs } from "node:fs/promises";
 import { create } from "@bufbuild/protobuf";
 import type { Backend, StageInfo } from "../wasm/stage.ts";
-import { freeMemory, memoryLimit } from "../engine/device/memory.ts";
+import { collectGarbage, freeMemory, memoryLimit } from "../engine/device/memory.ts";
 import { type Device, DeviceSchema } from "./gen/mdi/v1/control_pb.ts";
 
 /** What the node's own flags say of it. */
@@ -18,7 +18,7 @@ export interface DeviceLimits {
 export { freeMemory };
 
 /** Addresses of a WebAssembly memory, which holds weights and caches, without what else is in it. */
-const ADDRESSABLE_BYTES = 2 ** 32 - 200e6;
+export const ADDRESSABLE_BYTES = 2 ** 32 - 200e6;
 
 /** Part of the free memory that KV caches may take in ONNX Runtime, which copies a cache in and out. */
 const ORT_KV_SHARE = 0.4;
@@ -30,6 +30,7 @@ export function freeForCaches(
   limitBytes: number | null,
   { backend, weightBytes }: Pick<StageInfo, "backend" | "weightBytes">,
 ): number {
+  collectGarbage(); // of fetching and packing
   const free = freeMemory(limitBytes);
   if (backend === "ort") return ORT_KV_SHARE * free;
   return Math.max(0, Math.min(KV_SHARE * free, ADDRESSABLE_BYTES - weightBytes));

@@ -12,8 +12,9 @@ export interface ToldFacts {
   simd: string | null;
   /** Of the warmest sensor, in °C. */
   temperatureC: number | null;
-  /** Of the fastest core, in MHz: now, and the most it may have. */
+  /** Clock of the fastest core now, in MHz. */
   clockMhz: number | null;
+  /** The most that it may have, in MHz. */
   maxClockMhz: number | null;
   /** Bytes of a memory page. */
   pageBytes: number | null;

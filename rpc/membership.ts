@@ -9,6 +9,7 @@ import type { Pace } from "../wasm/pace.ts";
 import type { Backend, Stage } from "../wasm/stage.ts";
 import { leastStageBytes } from "../wasm/stage_memory.ts";
 import { loadWorkerStage } from "../wasm/worker_stage.ts";
+import { collectGarbage } from "../engine/device/memory.ts";
 import { type KvLimit, kvLimit, wholePages } from "../engine/ring/kv_budget.ts";
 import { MAX_FRAME_ROWS } from "../engine/ring/message.ts";
 import { relay } from "../engine/ring/relay.ts";
@@ -124,6 +125,7 @@ export class Membership implements AsyncDisposable {
     this.#config = config;
     if (config.spans > 0) this.#spans = new SpanRecorder(config.spans);
     if (backend === "ort" && kv !== "f32") throw kvUnsupported(kv, null);
+    collectGarbage(); // of measurements and of stays before this one
     requireMemory(config, freeMemory(memoryBytes), backend);
     const pin = this.#owned.use(await store.pin());
     const received = await fetchBlocks(blocks, {

@@ -126,6 +126,7 @@ async function makeRing(options: RingOptions): Promise<Ring> {
     listen: server?.address,
   });
   await Promise.all(leftOut.map((peer) => peer[Symbol.asyncDispose]()));
+  if (peers.length === 0) await server?.[Symbol.asyncDispose]();
   node.onEvent({ type: "plan", message: planText(plan, basis?.planned.cost.tokensPerSecond) });
 
   const spans = options.trace ? new SpanRecorder() : undefined;

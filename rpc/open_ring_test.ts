@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { MdiError } from "../wasm/error.ts";
 import { parseAddress } from "./address.ts";
 import { openRing, type RingOptions } from "./open_ring.ts";
+import { Peer } from "./peer.ts";
 import type { RingEvent } from "./ring_options.ts";
 import { serveNode } from "./serve_node.ts";
 import { newToken } from "./token.ts";
@@ -147,3 +148,48 @@ Deno.test("openRing() refuses KV caches that a peer has not, as early as it is k
   await using ring = await openRing({ ...options, model: MODEL, peers: [auto], layers: "even" });
   assertEquals((await ring.summary()).nodes.map(({ kv }) => kv), ["int8", "int8"]);
 });
+
+Deno.test("openRing() says which peer was lost while it was measured, and nothing else", async () => {
+  await using stack = new AsyncDisposableStack();
+  const { peers, options } = await nodes(["127.0.0.1"], undefined, stack);
+  const directory = await Deno.makeTempDir();
+  stack.defer(() => Deno.remove(directory, { recursive: true }));
+  const dying = await serveNode({ home: directory, listen: "127.0.0.1:0" });
+  stack.use(dying);
+  const notes: string[] = [];
+  let closing: PromiseLike<void> | undefined;
+  const onEvent = ({ type, node, message }: RingEvent) => {
+    if (type === "note") notes.push(message);
+    if (node === dying.address) closing ??= dying[Symbol.asyncDispose]();
+  };
+  const opened = openRing({ ...options, peers: [...peers, dying.address], onEvent });
+  const error = await assertRejects(() => opened, MdiError);
+  assertEquals([error.code, notes], ["peer_lost", []], error.message);
+  assertStringIncludes(error.message, dying.address);
+  await closing;
+});
+
+Deno.test("openRing() closes its server where every peer is left out, and they are free", async () => {
+  await using stack = new AsyncDisposableStack();
+  const { options } = await nodes([], undefined, stack);
+  const home = await Deno.makeTempDir();
+  stack.defer(() => Deno.remove(home, { recursive: true }));
+  // Nobody has to measure what only stands for another device.
+  const pace = { layer: { rows: [1], ms: [0.1] } };
+  const peers = [stack.use(await serveNode({ home, listen: "127.0.0.1:0", pace })).address];
+  const notes: string[] = [];
+  const onEvent = ({ type, message }: RingEvent) => void (type === "note" && notes.push(message));
+  const port = freePort();
+  const listen = `127.0.0.1:${port}`;
+  await using ring = await openRing({ ...options, peers, samples: 1, pace, listen, onEvent });
+  assertEquals(ring.plan.nodes.length, 1);
+  assertStringIncludes(notes.at(-1)!, "--layers even");
+  await assertRejects(() => Deno.connect({ port }), Deno.errors.ConnectionRefused);
+  const dialling = { identity: undefined, name: "another", needed: [] };
+  await using _free = await Peer.connect(parseAddress(peers[0]!), dialling);
+});
+
+function freePort(): number {
+  using listener = Deno.listen({ port: 0, hostname: "127.0.0.1" });
+  return listener.addr.port;
+}

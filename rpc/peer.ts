@@ -57,6 +57,7 @@ type Waiting = { case: Case; resolve(value: unknown): void; reject(error: Error)
 export class Peer implements AsyncDisposable {
   /** What the user typed: how messages name it. */
   readonly name: string;
+  /** What it was and had when it was dialled. */
   readonly device: Device;
   /** The release of mdi that it runs. */
   readonly version: string;
@@ -71,6 +72,8 @@ export class Peer implements AsyncDisposable {
   #lose: (error: MdiError) => void;
   #leave: (error: MdiError) => void;
   #session: Session;
+  /** The starter's name. */
+  #caller: string;
   #requests = new AsyncQueue<ServeRequest>();
   #waiting: Waiting | undefined;
   /** Settles when the last question so far has its answer. */
@@ -80,7 +83,7 @@ export class Peer implements AsyncDisposable {
   #ending = new AbortController();
   #onProgress: (what: string, done: number, total: number) => void = () => {};
 
-  private constructor(session: Session, hello: HelloResponse) {
+  private constructor(session: Session, hello: HelloResponse, caller: string) {
     const lost = Promise.withResolvers<MdiError>();
     this.lost = lost.promise;
     this.#lose = lost.resolve;
@@ -93,6 +96,7 @@ export class Peer implements AsyncDisposable {
     this.capabilities = hello.node?.capabilities ?? [];
     this.instance = plainWord(hello.instance);
     this.#session = session;
+    this.#caller = caller;
   }
 
   /**
@@ -129,7 +133,7 @@ export class Peer implements AsyncDisposable {
           { details: { peer: who, holder: plainWord(hello.serving) } },
         );
       }
-      const peer = new Peer(session, hello);
+      const peer = new Peer(session, hello, options.name);
       state.peer = peer;
       return peer;
     } catch (error) {
@@ -154,12 +158,30 @@ export class Peer implements AsyncDisposable {
   }
 
   /**
+   * What it is and has now.
+   * @throws {MdiError} what it fails with.
+   */
+  async describe(): Promise<Device> {
+    const control = createClient(Control, this.#session.transport);
+    try {
+      const { device } = await control.hello({ caller: ownIdentity(this.#caller) }, {
+        timeoutMs: ANSWER_MS,
+      });
+      return device ?? this.device;
+    } catch (error) {
+      throw fromConnectError(error, this.name);
+    }
+  }
+
+  /**
    * What it takes to compute, as it measured.
-   * @throws {MdiError} what it fails or refuses with; peer_lost where it falls silent.
+   * @param stop ends the measurement.
+   * @throws {MdiError} what it fails or refuses with; peer_lost where it falls silent; cancelled.
    */
   async profile(
     request: Omit<ProfileRequest, keyof Message>,
     onProgress: (what: string, done: number, total: number) => void,
+    stop?: AbortSignal,
   ): Promise<Profiled> {
     const control = createClient(Control, this.#session.transport);
     const ending = new AbortController();
@@ -171,8 +193,9 @@ export class Peer implements AsyncDisposable {
         ),
       );
     let timer = setTimeout(give, PROFILE_SILENCE_MS);
+    const signal = stop ? AbortSignal.any([stop, ending.signal]) : ending.signal;
     try {
-      for await (const { message } of control.profile(request, { signal: ending.signal })) {
+      for await (const { message } of control.profile(request, { signal })) {
         clearTimeout(timer);
         timer = setTimeout(give, PROFILE_SILENCE_MS);
         if (message.case === "profiled") return message.value;
@@ -182,7 +205,7 @@ export class Peer implements AsyncDisposable {
       }
       throw new MdiError("protocol", `${this.name} ended its measurement without a result`);
     } catch (error) {
-      throw fromConnectError(ending.signal.aborted ? ending.signal.reason : error, this.name);
+      throw fromConnectError(signal.aborted ? signal.reason : error, this.name);
     } finally {
       clearTimeout(timer);
       ending.abort();
@@ -194,11 +217,16 @@ export class Peer implements AsyncDisposable {
    * @param addresses HOST:PORT each.
    * @throws {MdiError} what it fails or refuses with.
    */
-  async measureLinks(starter: string, addresses: string[]): Promise<LinkFigures[]> {
+  async measureLinks(
+    starter: string,
+    addresses: string[],
+    signal: AbortSignal,
+  ): Promise<LinkFigures[]> {
     const control = createClient(Control, this.#session.transport);
     try {
       const { links } = await control.measureLinks({ starter, addresses }, {
         timeoutMs: LINKS_MS,
+        signal,
       });
       return links;
     } catch (error) {

@@ -24,6 +24,7 @@ export interface PlanPeersOptions extends Omit<RingOptions, "layers" | "onSlot" 
 export interface PlannedPeer {
   /** How messages name it. */
   name: string;
+  /** What it takes to compute. */
   profile: StageProfile;
   /** What its device tells of itself. */
   facts: ToldFacts;
@@ -31,7 +32,9 @@ export interface PlannedPeer {
 
 /** What was planned, and from what. */
 export interface PeersPlan {
+  /** What was asked of the planner. */
   problem: PlanProblem;
+  /** The best ring, and what else there is. */
   planned: PlannedRing;
   /** This node, then the peers as they were given. */
   nodes: PlannedPeer[];

@@ -4,7 +4,7 @@ import type { StageProfile } from "../wasm/profile.ts";
 import type { RowTimes } from "../wasm/row_times.ts";
 import type { Manifest } from "../engine/model/types.ts";
 import type { PlanDevice, PlanLink, PlanProblem } from "../engine/plan/problem.ts";
-import { KV_SHARE } from "./device.ts";
+import { ADDRESSABLE_BYTES, KV_SHARE } from "./device.ts";
 
 /** Cached tokens that a row meets on average: half of an answer of usual length. */
 export const TYPICAL_CACHED = 128;
@@ -14,6 +14,8 @@ const PROFILED_CACHED = 32;
 const DEFAULT_CONTEXT = 1024;
 /** Bytes of a decode frame beside its rows, the connection's own included. */
 const HEADER_BYTES = 64;
+/** What a process's memory is more from one moment to the next. */
+export const SLACK_BYTES = 10e6;
 /** The planner wants times above 0; no device has them below this. */
 const LEAST_MS = 1e-6;
 /** What stands for the way to a node that was not reached: no ring that has another takes it. */
@@ -22,7 +24,7 @@ const NO_WAY: PlanLink = { rttMs: 1e6, mbit: 1e-3 };
 /** A node as the problem takes it in. */
 export interface MeasuredNode {
   name: string;
-  /** What it has free, before anything is loaded. */
+  /** What it has free, once it is measured and before anything is loaded. */
   memoryFreeBytes: number;
   profile: StageProfile;
 }
@@ -48,7 +50,8 @@ export function plannedContext(given: number | undefined, manifest: Manifest): n
 }
 
 /**
- * Puts the problem together. Caches are counted with the share of memory that a node keeps free of them. What a
+ * Puts the problem together. Caches are counted with the share of memory that a node keeps free of them. The
+ * same layer takes the same memory on every node, so what the starter found counts, whatever others say. What a
  * secondary would take for embed and head, were it the starter, is what the starter takes, by the ratio of
  * their times for one row of a layer. A link's latency has the far end's way to its compute thread with it.
  */
@@ -60,14 +63,14 @@ export function planProblem(input: ProblemInput): PlanProblem {
       .map((block) => residentBytes(block, "simd"));
   const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
   const starter = nodes[0]!.profile;
-  const measured = Math.max(...nodes.map(({ profile }) => profile.layerWeightBytes));
   return {
     model: {
       layers,
-      layerBytes: Math.max(measured, ...resident((name) => name.startsWith("layer."))),
-      kvBytesPerTokenLayer: Math.ceil(
-        Math.max(...nodes.map(({ profile }) => profile.kvBytesPerTokenLayer)) / KV_SHARE,
+      layerBytes: Math.max(
+        starter.layerWeightBytes,
+        ...resident((name) => name.startsWith("layer.")),
       ),
+      kvBytesPerTokenLayer: Math.ceil(starter.kvBytesPerTokenLayer / KV_SHARE),
       // "shared" has what several blocks refer to: the table of a tied head.
       embedBytes: sum(resident((name) => name === "embed" || name === "shared")),
       headBytes: sum(resident((name) => name === "head")),
@@ -110,7 +113,10 @@ function planDevice(
     };
   return {
     name,
-    memoryBytes: Math.max(0, memoryFreeBytes - nodeBytes("simd")),
+    memoryBytes: Math.min(
+      ADDRESSABLE_BYTES,
+      Math.max(0, memoryFreeBytes - nodeBytes("simd") - SLACK_BYTES),
+    ),
     layer: layerTimes(profile, cached),
     embed: withCall(scaled(profile.embed, starter.embed), profile),
     head: withCall(scaled(profile.head, starter.head), profile),

@@ -3,10 +3,19 @@ import fc from "fast-check";
 import { MdiError } from "../wasm/error.ts";
 import type { StageProfile } from "../wasm/profile.ts";
 import { timeOf } from "../wasm/row_times.ts";
+import { PAGE } from "../wasm/simd/abi.ts";
 import { nodeBytes } from "../wasm/stage_memory.ts";
 import type { Manifest } from "../engine/model/types.ts";
+import { kvLimit } from "../engine/ring/kv_budget.ts";
 import { planWithin } from "./choose_plan.ts";
-import { plannedContext, planProblem, type ProblemInput, withLoad } from "./plan_problem.ts";
+import { ADDRESSABLE_BYTES, KV_SHARE } from "./device.ts";
+import {
+  plannedContext,
+  planProblem,
+  type ProblemInput,
+  SLACK_BYTES,
+  withLoad,
+} from "./plan_problem.ts";
 import { predictRun } from "./predict_run.ts";
 
 /** Twelve layers of 10 MB over an untied head of 30 MB. */
@@ -42,6 +51,8 @@ function profile(ms: number, changes: Partial<StageProfile> = {}): StageProfile 
 }
 
 const ENDS = { embed: { rows: [1], ms: [0.1] }, head: { rows: [1, 4], ms: [5, 8] } };
+/** Bytes that a node does not give to weights and caches. */
+const TAKEN = nodeBytes("simd") + SLACK_BYTES;
 const LINK = { rttMs: 1, mbit: 1000 };
 
 function input(changes: Partial<ProblemInput> = {}, profiles = [profile(2, ENDS), profile(4)]) {
@@ -68,8 +79,10 @@ Deno.test("planProblem() estimates a secondary's embed and head by the ratio of 
 });
 
 Deno.test("planProblem() counts what a process takes, what a wire carries, and the share of memory without caches", () => {
-  const { model, nodes, goal } = planProblem(input({ wire: "f16", samples: 1 }));
-  assertEquals(nodes[0]!.memoryBytes, 8e9 - nodeBytes("simd"));
+  const given = input({ wire: "f16", samples: 1 });
+  given.nodes[0]!.memoryFreeBytes = 2e9;
+  const { model, nodes, goal } = planProblem(given);
+  assertEquals(nodes[0]!.memoryBytes, 2e9 - TAKEN);
   assertEquals(model.rowBytes, 2 * 100 + 64);
   assertEquals(model.kvBytesPerTokenLayer, 1250);
   assertEquals(goal, "latency");
@@ -114,7 +127,7 @@ Deno.test("planWithin() keeps room for all caches, else for one, else says that 
   const weights = 12 * 11.5e6 + 60e6;
   const of = (free: number, samples = 8) => {
     const given = input({ samples }, [profile(2, ENDS)]);
-    given.nodes[0]!.memoryFreeBytes = nodeBytes("simd") + weights + free;
+    given.nodes[0]!.memoryFreeBytes = TAKEN + weights + free;
     return planWithin(given, "f32");
   };
   const sample = 12 * 1250 * 1024;
@@ -132,6 +145,51 @@ Deno.test("planWithin() keeps room for all caches, else for one, else says that 
     const error = assertThrows(() => of(-10e6), MdiError);
     assertEquals(error.code, "memory");
   });
+});
+
+Deno.test("planWithin() leaves every node the room for caches that it counted, in whole pages", () => {
+  const megabytes = fc.integer({ min: 60, max: 900 });
+  fc.assert(
+    fc.property(
+      fc.array(megabytes, { minLength: 1, maxLength: 4 }),
+      fc.integer({ min: 1, max: 16 }),
+      fc.integer({ min: 1, max: 2048 }),
+      (free, samples, context) => {
+        const profiles = free.map((_, i) => profile(2 + i, i === 0 ? ENDS : {}));
+        const given = input({ samples, context }, profiles);
+        given.nodes.forEach((node, i) => node.memoryFreeBytes = TAKEN + 1e6 * free[i]!);
+        let found: ReturnType<typeof planWithin>;
+        try {
+          found = planWithin(given, "f32");
+        } catch (error) {
+          assertEquals((error as MdiError).code, "memory");
+          return;
+        }
+        const { problem: { model }, planned: { order, counts }, note } = found;
+        const { tokens } = kvLimit(order.map((index, i) => ({
+          memoryBytes: KV_SHARE *
+            (1e6 * free[index]! - counts[i]! * model.layerBytes -
+              (i === 0 ? model.embedBytes + model.headBytes : 0)),
+          kvBytesPerToken: 1000 * counts[i]!,
+          kvPageTokens: PAGE,
+        })));
+        const pages = PAGE * Math.ceil(context / PAGE);
+        if (note === null) assert(tokens >= samples * pages);
+        else if (note.includes("one sample")) assert(tokens >= pages);
+        else assert(tokens >= PAGE);
+      },
+    ),
+    { seed: 7 },
+  );
+});
+
+Deno.test("planProblem() puts no more on a node than WebAssembly has addresses for, and takes no node's word for what a layer takes", () => {
+  const lie = { layerWeightBytes: 2 ** 50, kvBytesPerTokenLayer: 2 ** 50 };
+  const given = input({}, [profile(2, ENDS), profile(4, lie)]);
+  given.nodes[1]!.memoryFreeBytes = 2 ** 63;
+  const { model, nodes } = planProblem(given);
+  assertEquals(nodes[1]!.memoryBytes, ADDRESSABLE_BYTES);
+  assertEquals([model.layerBytes, model.kvBytesPerTokenLayer], [11.5e6, 1250]);
 });
 
 Deno.test("predictRun() is the cost model for the samples and lengths that there were", () => {

@@ -7,6 +7,7 @@ import type { HandlerContext } from "@connectrpc/connect";
 import { MdiError, messageOf } from "../wasm/error.ts";
 import { AsyncQueue } from "../engine/async_queue.ts";
 import { deviceFacts } from "../engine/device/facts.ts";
+import { collectGarbage } from "../engine/device/memory.ts";
 import { blocksOfProfile } from "../engine/profile/profile_blocks.ts";
 import { profileNode } from "../engine/profile/profile_node.ts";
 import { formatAddress } from "./address.ts";
@@ -168,6 +169,7 @@ export class ProfileService {
           links.push(create(LinkFiguresSchema, { rttMs: 0, mbit: 0 }));
         }
       }
+      collectGarbage(); // of what went over them, before the starter asks what is free
       return create(MeasureLinksResponseSchema, { links });
     } catch (error) {
       throw toConnectError(error);

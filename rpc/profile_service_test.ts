@@ -84,7 +84,11 @@ Deno.test("Profile measures a node with one layer, once, for one starter at a ti
   await t.step(
     "links are measured in their order, and one that leads nowhere says so",
     async () => {
-      const links = await peer.measureLinks("by-hand", [starter.address, "127.0.0.1:1"]);
+      const links = await peer.measureLinks(
+        "by-hand",
+        [starter.address, "127.0.0.1:1"],
+        SOON.signal,
+      );
       assertEquals(links.length, 2);
       const link = readLink("node", links[0]!)!;
       assert(link.rttMs > 0 && link.rttMs < 5000 && link.mbit > 0.1, JSON.stringify(link));
@@ -96,7 +100,7 @@ Deno.test("Profile measures a node with one layer, once, for one starter at a ti
     for (
       const refused of [
         peer.profile(request(), () => {}),
-        peer.measureLinks("by-hand", []),
+        peer.measureLinks("by-hand", [], SOON.signal),
         measureLink(parseAddress(node.address), SOON),
       ]
     ) {
@@ -125,7 +129,7 @@ Deno.test("Profile and MeasureLinks refuse what no starter asks, and the node is
     assert(code === "protocol" || code === "model_corrupt", `${JSON.stringify(changes)}: ${code}`);
   }
   for (const addresses of [many, ["a b"], ["user@host"], [""], ["[::]:1"]]) {
-    assertEquals((await errorOf(peer.measureLinks("x", addresses))).code, "protocol");
+    assertEquals((await errorOf(peer.measureLinks("x", addresses, SOON.signal))).code, "protocol");
   }
   await using _free = await connect();
 });

@@ -1,13 +1,11 @@
 /** The data plane's server side: the predecessor's link finds the stay that it belongs to. */
 import type { ConnectRouter } from "@connectrpc/connect";
+import { LINK_CREDITS } from "../engine/ring/message.ts";
 import type { SpanRecorder } from "../engine/ring/spans.ts";
 import { MdiError } from "../wasm/error.ts";
 import type { FrameCodec } from "./frame.ts";
 import type { LinkReceiver } from "./link.ts";
 import { createLinkHandler } from "./link_handler.ts";
-
-/** Messages that may be on their way to a node or queued there. */
-const LINK_CREDITS = 16;
 
 /** Who takes a link in: a secondary's stay, or the starter. */
 export interface LinkTarget {

@@ -1,28 +1,102 @@
-/** What the documents name is there. */
+/** What the documents say is so: files, links, tasks, commands, messages, and code that compiles. */
 import { assert, assertEquals } from "@std/assert";
+import { fileURLToPath } from "node:url";
+import { createProgram } from "../cli/program.ts";
+import { commandsIn, strangeCommand } from "./support/documented_commands.ts";
+import { anchorsOf, codeBlocks, linksOf, messagesIn, sourceTexts } from "./support/documents.ts";
 
 const ROOT = new URL("../", import.meta.url);
-const DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
+const GUIDES = [...Deno.readDirSync(new URL("docs/", ROOT))].map(({ name }) => `docs/${name}`)
+  .filter((path) => path.endsWith(".md")).toSorted();
+const DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", ...GUIDES];
+
+const texts = new Map(
+  await Promise.all(DOCUMENTS.map(async (path) => [path, await read(path)] as const)),
+);
+
+function read(path: string): Promise<string> {
+  return Deno.readTextFile(new URL(path, ROOT));
+}
 
 async function exists(path: string): Promise<boolean> {
   return await Deno.stat(new URL(path, ROOT)).then(() => true, () => false);
 }
 
-async function matchesIn(pattern: RegExp): Promise<string[]> {
-  const texts = await Promise.all(DOCUMENTS.map((path) => Deno.readTextFile(new URL(path, ROOT))));
-  return [...new Set(texts.flatMap((text) => [...text.matchAll(pattern)].map(([, it]) => it!)))];
+function matchesIn(pattern: RegExp): string[] {
+  return [
+    ...new Set(
+      [...texts.values()].flatMap((text) => [...text.matchAll(pattern)].map(([, it]) => it!)),
+    ),
+  ];
 }
 
 Deno.test("the documents name files that there are", async () => {
-  const paths = await matchesIn(/[`(](?:\.\/)?((?:[\w.]+\/)+[\w.]+\.\w+|[A-Z]+\.md|LICENSE)[`)]/g);
+  const paths = matchesIn(/[`(](?:\.\/)?((?:[\w.]+\/)+[\w.]+\.\w+|[A-Z]+\.md|LICENSE)[`)]/g)
+    .filter((path) => !path.startsWith(".."));
   const missing = [];
-  for (const path of paths) if (!await exists(path)) missing.push(path);
+  for (const path of paths) {
+    if (!await exists(path) && !await exists(`docs/${path}`)) missing.push(path);
+  }
   assertEquals(missing, []);
   assert(paths.length > 40);
 });
 
 Deno.test("the documents name tasks that there are", async () => {
-  const { tasks } = JSON.parse(await Deno.readTextFile(new URL("deno.json", ROOT)));
-  const named = await matchesIn(/deno(?:@[\d.]+)? task ([a-z0-9:]+)/g);
+  const { tasks } = JSON.parse(await read("deno.json"));
+  const named = matchesIn(/deno(?:@[\d.]+)? task ([a-z0-9:]+)/g);
   assertEquals(named.filter((name) => !(name in tasks)), []);
+});
+
+Deno.test("the documents' links lead to files and headings", async () => {
+  const broken: string[] = [];
+  for (const [path, text] of texts) {
+    for (const link of linksOf(text)) {
+      const target = new URL(link, new URL(path, ROOT));
+      const file = fileURLToPath(new URL(target.pathname, ROOT));
+      const anchor = decodeURIComponent(target.hash.slice(1));
+      const there = await Deno.stat(file).then(() => true, () => false);
+      const known = !there || anchor === "" || anchorsOf(await Deno.readTextFile(file)).has(anchor);
+      if (!there || !known) broken.push(`${path}: ${link}`);
+    }
+  }
+  assertEquals(broken, []);
+});
+
+Deno.test("the documents' TypeScript compiles", async () => {
+  const paths = [...texts].filter(([, text]) => codeBlocks(text, "ts").length > 0).map(([at]) =>
+    at
+  );
+  assert(paths.includes("docs/embedding.md"));
+  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["check", "--quiet", "--doc-only", ...paths],
+    cwd: ROOT,
+    env: { NO_COLOR: "1" },
+  }).output();
+  assert(success, new TextDecoder().decode(stderr));
+});
+
+Deno.test("the guides' commands and flags are mdi's", () => {
+  const program = createProgram(() => Promise.resolve(), {
+    json: false,
+    quiet: false,
+    log: "text",
+  });
+  const commands = GUIDES.flatMap((path) => commandsIn(texts.get(path)!));
+  assert(commands.length > 15, commands.join("\n"));
+  assertEquals(commands.flatMap((command) => strangeCommand(program, command) ?? []), []);
+});
+
+Deno.test("troubleshooting.md quotes messages that mdi has", async () => {
+  const sources = await sourceTexts(["wasm", "engine", "rpc", "cli"], ROOT);
+  const messages = messagesIn(texts.get("docs/troubleshooting.md")!);
+  assert(messages.length > 25);
+  assertEquals(
+    messages.filter((parts) => !sources.some((text) => parts.every((part) => text.includes(part)))),
+    [],
+  );
+});
+
+Deno.test("the documents name no directory of one machine", () => {
+  const found = matchesIn(/((?<![\w.:/~])\/(?:home|root|Users|work|tmp|mnt)\/[\w./-]+)/g);
+  assertEquals(found, []);
 });

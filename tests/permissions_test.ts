@@ -13,7 +13,10 @@ import {
 
 const ROOT = new URL("../", import.meta.url);
 const MODEL = fileURLToPath(new URL("fixtures/tiny-llama-tied", import.meta.url));
-const ROLES: Role[] = ["starter", "secondary", "demo", "pull", "inspect", "store", "token"];
+const ROLES: Role[] = [
+  ...["starter", "secondary", "demo"] as const,
+  ...["doctor", "pull", "inspect", "store", "token"] as const,
+];
 
 /** What Deno is told for a role; only `home` may be written. */
 function denoFor(role: Role, home: string): string[] {
@@ -49,7 +52,7 @@ Deno.test("permissionFlags() is what the README says", async () => {
   }
 });
 
-Deno.test("pull, inspect, store and token run with their own permissions", async () => {
+Deno.test("doctor, pull, inspect, store and token run with their own permissions", async () => {
   const home = await Deno.makeTempDir({ prefix: "mdi-permissions-" });
   try {
     assertEquals((await run("token", ["token", "new"], { home })).code, 0);
@@ -57,6 +60,10 @@ Deno.test("pull, inspect, store and token run with their own permissions", async
     assertMatch((await run("inspect", ["inspect", MODEL], { home })).stdout, /layer\.0/);
     assertMatch((await run("store", ["store", "list"], { home })).stdout, /free on its disk/);
     assertEquals((await run("store", ["store", "verify"], { home })).code, 0);
+    const doctor = await run("doctor", ["doctor", "--listen", "127.0.0.1:0"], { home });
+    assertEquals(doctor.code, 0, doctor.stdout);
+    // What Linux shows in /proc and /sys takes all permissions.
+    if (Deno.build.os === "linux") assertMatch(doctor.stdout, /page size +not readable/);
   } finally {
     await Deno.remove(home, { recursive: true });
   }

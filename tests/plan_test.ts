@@ -1,23 +1,19 @@
 /** `mdi plan --what-if` as its users run it. */
 import { assert, assertAlmostEquals, assertEquals, assertMatch } from "@std/assert";
 import { join } from "node:path";
+import { WHAT_IF } from "../engine/plan/_what_if.ts";
 import { runMdi } from "./support/mdi_process.ts";
 import { temporaryDirectory } from "./support/refusal.ts";
 
 /** Two of a kind that need each other, and one that would hold them up. */
 const DEVICES = {
-  layers: 30,
-  d_model: 576,
-  layer_bytes: 2_212_000,
-  kv_bytes_per_token_layer: 1536,
-  samples: 8,
-  context: 1024,
+  ...WHAT_IF,
   nodes: [
     { name: "pi5", memory_bytes: 4e8, layer_ms: 2, embed_ms: 0.1, head_ms: 5 },
     { name: "laptop", memory_bytes: 3e8, layer_ms: 2, embed_ms: 0.1, head_ms: 5 },
     { name: "old", memory_bytes: 9e8, layer_ms: 90, embed_ms: 1, head_ms: 200 },
   ],
-  link: { rtt_ms: 0.4, mbit: 940 },
+  links: [],
 };
 
 Deno.test("mdi plan --what-if prints tables and advice, or one object", async () => {

@@ -1,28 +1,15 @@
 /** `mdi simulate` as its users run it. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "node:path";
+import { WHAT_IF } from "../engine/plan/_what_if.ts";
 import { runMdi } from "./support/mdi_process.ts";
 import { temporaryDirectory } from "./support/refusal.ts";
-
-const DEVICES = {
-  layers: 30,
-  d_model: 576,
-  layer_bytes: 2_212_000,
-  kv_bytes_per_token_layer: 1536,
-  samples: 8,
-  context: 1024,
-  nodes: [
-    { name: "pi5", memory_bytes: 7e9, layer_ms: 2.1, embed_ms: 0.1, head_ms: 5 },
-    { name: "pi4", memory_bytes: 3e9, layer_ms: 5.2, embed_ms: 0.1, head_ms: 9 },
-  ],
-  link: { rtt_ms: 0.4, mbit: 940 },
-};
 
 Deno.test("mdi simulate runs the plan for the devices of a file", async (t) => {
   await using dir = await temporaryDirectory();
   const home = dir.path;
   const file = join(home, "devices.json");
-  await Deno.writeTextFile(file, JSON.stringify(DEVICES));
+  await Deno.writeTextFile(file, JSON.stringify(WHAT_IF));
   const mdi = (...args: string[]) => runMdi(["simulate", "--what-if", file, ...args], { home });
 
   await t.step("5,000 samples, the same for the same seed", async () => {

@@ -60,6 +60,17 @@ const AGREEING_ROUNDS = 7;
 const MOST_ROUNDS = 40;
 /** Rounds agree where the middle half of all times of a kind lies within this share of their median. */
 const AGREEMENT = 0.04;
+/** The kinds of times that count for that. */
+const COMPARED = /^(?:decode|head|long)/;
+/** What a clock and a wake-up make times differ by, in ms. */
+const JITTER_MS = 0.05;
+
+/** What was measured. */
+export interface MeasuredProfile {
+  profile: StageProfile;
+  /** How far apart times of a kind were as a rule, as a share: much where other programs computed meanwhile. */
+  spread: number;
+}
 
 /**
  * Measures, and leaves the stages without samples.
@@ -68,7 +79,7 @@ const AGREEMENT = 0.04;
 export async function measureStages(
   stages: MeasuredStages,
   options: MeasureOptions = {},
-): Promise<StageProfile> {
+): Promise<MeasuredProfile> {
   return await new Measurement(stages, options).run();
 }
 
@@ -90,7 +101,7 @@ class Measurement {
     this.#edges = stages.ends && new StageTimer(stages.ends, stages);
   }
 
-  async run(): Promise<StageProfile> {
+  async run(): Promise<MeasuredProfile> {
     const { layers, ends, context } = this.#stages;
     const long = this.#open();
     const prompts = [Math.min(SHORT_PREFILL, context - 1)];
@@ -118,7 +129,10 @@ class Measurement {
       layers.release(sample);
       ends?.release(sample);
     }
-    return this.#profile(plan, prompts);
+    return {
+      profile: this.#profile(plan, prompts),
+      spread: this.#times.spread(COMPARED, JITTER_MS),
+    };
   }
 
   /** Time since the start, in ms. */
@@ -172,7 +186,7 @@ class Measurement {
     for (let round = 0; round < MOST_ROUNDS; round++) {
       const start = this.#spent();
       if (round >= 1 && start + longest > this.#budgetMs) return;
-      if (round >= AGREEING_ROUNDS && this.#times.agree(/^(?:decode|head|long)/, AGREEMENT)) return;
+      if (round >= AGREEING_ROUNDS && this.#times.agree(COMPARED, AGREEMENT)) return;
       for (const each of rows) await this.#decode(samples.slice(0, each), prompt);
       this.#times.add("long", (await this.#body.decode([long])).computeMs);
       // The long prompt once more, the short one twice: they take as long as several rounds.

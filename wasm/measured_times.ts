@@ -16,6 +16,19 @@ export class MeasuredTimes {
     return quantile(this.#lists.get(name)!, 0.25);
   }
 
+  /**
+   * How far apart the times of a kind are as a rule: the median, over these kinds, of the middle half's width
+   * as a share of the kind's median.
+   * @param leastMs what a clock and a wake-up differ by: so much of a width does not count.
+   */
+  spread(kinds: RegExp, leastMs: number): number {
+    const spreads = [...this.#lists].filter(([name]) => kinds.test(name)).map(([, list]) => {
+      const width = quantile(list, 0.75) - quantile(list, 0.25);
+      return width <= leastMs ? 0 : (width - leastMs) / quantile(list, 0.5);
+    });
+    return spreads.length === 0 ? 0 : quantile(spreads, 0.5);
+  }
+
   /** Whether the middle halves of all times of these kinds lie within this share of their medians. */
   agree(kinds: RegExp, share: number): boolean {
     return this.#lists.entries().filter(([name]) => kinds.test(name))

@@ -4,6 +4,7 @@ import { OwnedThreads } from "./compute_threads.ts";
 import { MdiError, type MdiErrorCode } from "./error.ts";
 import { Lifeline } from "./lifeline.ts";
 import { type Pace, Pacer } from "./pace.ts";
+import { checkedScript } from "./single_file.ts";
 import type { Backend, Batch, CallTimes, LoadHooks, Stage, StageInfo, StageSpec } from "./stage.ts";
 import type {
   Computed,
@@ -56,7 +57,9 @@ const END_MS = 3000;
 
 /** The worker and the requests that wait for it. */
 class ComputeWorker {
-  #worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+  #worker = new Worker(checkedScript(new URL("./worker.ts", import.meta.url)), {
+    type: "module",
+  });
   #waiting = new Map<number, Waiting>();
   #next = 1;
   #failure: Error | undefined;

@@ -2,15 +2,13 @@
 import type { BenchFigure, BenchResult } from "./bench_result.ts";
 import { nodesFigure } from "./comparison_figures.ts";
 import {
-  AXIS_NAME,
-  BELOW,
-  bottomAxis,
+  barsFrame,
   type Figure,
-  nameAxis,
+  linesFrame,
   readable,
-  roomFor,
+  STILL,
   topLegend,
-  valueAxis,
+  valueLabel,
 } from "./figure.ts";
 import type { ReportTable } from "./input.ts";
 import { median, quantile } from "./statistics.ts";
@@ -85,15 +83,11 @@ function kernelsFigure(figures: readonly BenchFigure[]): Figure {
     },
     height: (width) => 100 + kinds.length * (width === "wide" ? 40 : 38),
     option: (width) => ({
-      legend: topLegend(rows.map(rowsName), width).legend,
-      grid: { left: roomFor(kinds, width), right: 44, top: 36, bottom: 48 },
-      xAxis: bottomAxis("GMAC/s"),
-      yAxis: nameAxis(kinds, width, { inverse: true }),
+      ...barsFrame(rows.map(rowsName), { names: kinds, unit: "GMAC/s" }, width),
       series: rows.map((count, i) => ({
         type: "bar" as const,
         name: rowsName(count),
-        silent: true,
-        emphasis: { disabled: true },
+        ...STILL,
         barMaxWidth: 9,
         barGap: "10%",
         itemStyle: { color: SERIES[i % SERIES.length]!, borderRadius: [0, 2, 2, 0] },
@@ -148,35 +142,16 @@ function linesFigure(
     },
     height: (width) => topLegend(names, width, "line").top + (width === "wide" ? 330 : 250),
     option: (width) => ({
-      legend: topLegend(names, width, "line").legend,
-      grid: {
-        left: 4,
-        right: 24,
-        top: topLegend(names, width, "line").top + AXIS_NAME,
-        bottom: 30,
-        containLabel: true,
-      },
-      xAxis: nameAxis(at.map(String), "wide", {
-        name: over,
-        ...BELOW,
-      }),
-      yAxis: valueAxis("tokens/s"),
+      ...linesFrame(names, { over, at: at.map(String) }, width),
       series: names.map((name, i) => ({
         type: "line" as const,
         name,
-        silent: true,
-        emphasis: { disabled: true },
+        ...STILL,
         symbol: SYMBOLS[i % SYMBOLS.length]!,
         symbolSize: 8,
         itemStyle: { color: SERIES[i % SERIES.length]! },
         lineStyle: { width: 2, type: LINES[i % LINES.length]! },
-        label: {
-          show: names.length === 1,
-          position: "top" as const,
-          color: INK,
-          fontSize: 12,
-          formatter: ({ value }: { value: unknown }) => readable(Number(value)),
-        },
+        label: valueLabel("top", INK, names.length === 1),
         data: at.map((x) => median(value(name, x))),
       })),
     }),

@@ -1,15 +1,5 @@
 /** Pictures that set figures beside each other: speed by nodes, predicted against measured. */
-import {
-  AXIS_NAME,
-  BELOW,
-  bottomAxis,
-  type Figure,
-  nameAxis,
-  readable,
-  roomFor,
-  topLegend,
-  valueAxis,
-} from "./figure.ts";
+import { barsFrame, type Figure, linesFrame, readable, STILL, valueLabel } from "./figure.ts";
 import type { CalibrationRow, NodesPoint } from "./input.ts";
 import { INK, MUTED, SERIES } from "./theme.ts";
 
@@ -48,25 +38,11 @@ export function nodesFigure(points: readonly NodesPoint[], id = "by-nodes"): Fig
     },
     height: (width) => width === "wide" ? 360 : 290,
     option: (width) => ({
-      legend: topLegend(names, width, "line").legend,
-      grid: {
-        left: 4,
-        right: 24,
-        top: topLegend(names, width, "line").top + AXIS_NAME,
-        bottom: 30,
-        containLabel: true,
-      },
-      xAxis: nameAxis(sorted.map(({ nodes }) => String(nodes)), "wide", {
-        name: "nodes",
-        ...BELOW,
-        axisLabel: { color: MUTED, fontSize: 13, hideOverlap: true },
-      }),
-      yAxis: valueAxis("tokens/s"),
+      ...linesFrame(names, { over: "nodes", at: sorted.map(({ nodes }) => `${nodes}`) }, width),
       series: kinds.map(([kind, symbol, line, color], i) => ({
         type: "line" as const,
         name: kind,
-        silent: true,
-        emphasis: { disabled: true },
+        ...STILL,
         symbol,
         symbolSize: 9,
         connectNulls: true,
@@ -74,13 +50,7 @@ export function nodesFigure(points: readonly NodesPoint[], id = "by-nodes"): Fig
         itemStyle: { color: color! },
         lineStyle: { width: 2, type: line },
         // Where lines are apart, labels would lie on the next one; the table has all.
-        label: {
-          show: i === 0 && together,
-          position: "top" as const,
-          color: INK,
-          fontSize: 13,
-          formatter: ({ value }: { value: unknown }) => readable(Number(value)),
-        },
+        label: valueLabel("top", INK, i === 0 && together),
         data: sorted.map((point) => point[kind] ?? null),
       })),
     }),
@@ -121,25 +91,15 @@ export function calibrationFigure(
     },
     height: (width) => 104 + rows.length * (width === "wide" ? 46 : 44),
     option: (width) => ({
-      legend: topLegend(["measured", "predicted"], width).legend,
-      grid: { left: roomFor(names, width), right: 48, top: 36, bottom: 48 },
-      xAxis: bottomAxis(unit),
-      yAxis: nameAxis(names, width, { inverse: true }),
+      ...barsFrame(["measured", "predicted"], { names, unit }, width),
       series: (["measured", "predicted"] as const).map((kind, i) => ({
         type: "bar" as const,
         name: kind,
-        silent: true,
-        emphasis: { disabled: true },
+        ...STILL,
         barMaxWidth: 16,
         barGap: "15%",
         itemStyle: { color: SERIES[i]!, borderRadius: [0, 2, 2, 0] },
-        label: {
-          show: true,
-          position: "right" as const,
-          color: MUTED,
-          fontSize: 12,
-          formatter: ({ value }: { value: unknown }) => readable(Number(value)),
-        },
+        label: valueLabel("right", MUTED),
         data: rows.map((row) => row[kind]),
       })),
     }),

@@ -177,6 +177,53 @@ export function topLegend(names: readonly string[], width: Width, mark: "box" | 
 /** Height of the name above an axis. */
 export const AXIS_NAME = 24;
 
+/** The frame of a chart of lines over a few values: its legend, axes and room. */
+export function linesFrame(
+  names: readonly string[],
+  { over, at }: { over: string; at: readonly string[] },
+  width: Width,
+) {
+  const { top, legend } = topLegend(names, width, "line");
+  return {
+    legend,
+    grid: { left: 4, right: 24, top: top + AXIS_NAME, bottom: 30, containLabel: true },
+    xAxis: nameAxis(at, "wide", {
+      name: over,
+      ...BELOW,
+      axisLabel: { color: MUTED, fontSize: FONT, hideOverlap: true },
+    }),
+    yAxis: valueAxis("tokens/s"),
+  };
+}
+
+/** The frame of a chart of bars, a row of them for each name. */
+export function barsFrame(
+  kinds: readonly string[],
+  { names, unit }: { names: readonly string[]; unit: string },
+  width: Width,
+) {
+  return {
+    legend: topLegend(kinds, width).legend,
+    grid: { left: roomFor(names, width), right: 46, top: 36, bottom: 48 },
+    xAxis: bottomAxis(unit),
+    yAxis: nameAxis(names, width, { inverse: true }),
+  };
+}
+
+/** What a series has where nobody can point at it. */
+export const STILL = { silent: true, emphasis: { disabled: true } };
+
+/** The value beside a point or a bar. */
+export function valueLabel(position: "top" | "right", color: string, show = true) {
+  return {
+    show,
+    position,
+    color,
+    fontSize: FONT,
+    formatter: ({ value }: { value: unknown }) => readable(Number(value)),
+  };
+}
+
 /**
  * About how wide a text is in CSS pixels, in the wider of the common sans-serif fonts: there is no font to
  * measure with where a report is made, and another where it is read.

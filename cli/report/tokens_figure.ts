@@ -8,6 +8,7 @@ import {
   readable,
   seconds,
   secondsLabel,
+  STILL,
   topLegend,
   valueAxis,
 } from "./figure.ts";
@@ -62,8 +63,7 @@ export function tokensFigure({ samples, ms, kind }: Timeline, id = "run"): Figur
         series: drawn.map((sample, i) => ({
           type: "line" as const,
           name: nameOf(sample),
-          silent: true,
-          emphasis: { disabled: true },
+          ...STILL,
           symbol: SYMBOLS[i % SYMBOLS.length]!,
           showSymbol: named,
           lineStyle: { width: named ? 2 : 1, opacity: named ? 1 : 0.45 },

@@ -58,10 +58,10 @@ export async function deviceState(): Promise<DeviceState> {
     readEach(CPUS, /^cpu\d+$/, "cpufreq/scaling_cur_freq", parseClock),
     readEach(CPUS, /^cpu\d+$/, "cpufreq/cpuinfo_max_freq", parseClock),
   ]);
-  const word = await readText("/sys/devices/platform/soc/soc:firmware/get_throttled");
+  const [throttling] = await readEach(PLATFORM, /:firmware$/, "get_throttled", parseThrottled);
   return {
     temperatureC: largest(temperatures),
-    throttling: word === null ? null : parseThrottled(word),
+    throttling: throttling ?? null,
     clockMhz: largest(clocks),
     maxClockMhz: largest(maxima),
   };
@@ -84,19 +84,20 @@ export async function cpuName(): Promise<string | null> {
 }
 
 const CPUS = "/sys/devices/system/cpu";
+/** A Raspberry Pi's firmware is "soc:firmware" there, or has the bus's address in its name. */
+const PLATFORM = "/sys/bus/platform/devices";
 /** Files of a kind that are read at most. */
 const MOST_FILES = 256;
 
-async function readEach(
+async function readEach<T>(
   directory: string,
   names: RegExp,
   file: string,
-  parse: (text: string) => number | null,
-): Promise<number[]> {
-  const entries = await attempt(() => Array.fromAsync(Deno.readDir(directory)));
-  const values = [];
-  for (const { name } of (entries ?? []).slice(0, MOST_FILES)) {
-    if (!names.test(name)) continue;
+  parse: (text: string) => T | null,
+): Promise<T[]> {
+  const entries = await attempt(() => Array.fromAsync(Deno.readDir(directory))) ?? [];
+  const values: T[] = [];
+  for (const { name } of entries.filter(({ name }) => names.test(name)).slice(0, MOST_FILES)) {
     const text = await readText(`${directory}/${name}/${file}`);
     const value = text === null ? null : parse(text);
     if (value !== null) values.push(value);
@@ -108,7 +109,8 @@ function largest(values: readonly number[]): number | null {
   return values.length === 0 ? null : Math.max(...values);
 }
 
-async function readText(path: string): Promise<string | null> {
+/** A small text file of the system; null where it is not there, or where Deno may not open it. */
+export async function readText(path: string): Promise<string | null> {
   const bytes = await attempt(() => readFile(path));
   return bytes && new TextDecoder().decode(bytes);
 }

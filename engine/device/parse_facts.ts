@@ -42,6 +42,19 @@ export function parseClock(text: string): number | null {
   return value === null || value <= 0 || value > 1e8 ? null : value / 1000;
 }
 
+/** Reads what `iw dev wlan0 get power_save` prints, "Power save: on". */
+export function parsePowerSave(text: string): boolean | null {
+  const word = /^\s*Power save: (on|off)\s*$/i.exec(text)?.[1];
+  return word === undefined ? null : word.toLowerCase() === "on";
+}
+
+/** Reads a board's name from its device tree, "Raspberry Pi 5 Model B Rev 1.0" and a zero byte. */
+export function parseBoard(text: string): string | null {
+  // deno-lint-ignore no-control-regex
+  const name = text.replace(/[\x00-\x1f\x7f]+/g, " ").trim().slice(0, 100);
+  return name === "" ? null : name;
+}
+
 /** AT_PAGESZ of elf.h. */
 const PAGE_SIZE_KEY = 6n;
 

@@ -1,6 +1,13 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { parseClock, parsePageBytes, parseTemperature, parseThrottled } from "./parse_facts.ts";
+import {
+  parseBoard,
+  parseClock,
+  parsePageBytes,
+  parsePowerSave,
+  parseTemperature,
+  parseThrottled,
+} from "./parse_facts.ts";
 
 Deno.test("parseThrottled() reads a Raspberry Pi's word as vcgencmd and as the kernel show it", () => {
   const fine = { underVoltage: false, clock: false, temperature: false, before: false };
@@ -30,6 +37,15 @@ Deno.test("parseTemperature() and parseClock() read what sensors say, and nothin
   for (const odd of ["<unknown>\n", "0", "", "-5"]) assertEquals(parseClock(odd), null);
 });
 
+Deno.test("parsePowerSave() and parseBoard() read what a Raspberry Pi says", () => {
+  assertEquals(parsePowerSave("Power save: on\n"), true);
+  assertEquals(parsePowerSave("Power save: off\n"), false);
+  assertEquals(parsePowerSave("command failed: No such device (-19)\n"), null);
+  const board = "Raspberry Pi Zero 2 W Rev 1.0";
+  assertEquals(parseBoard(`${board}\0`), board);
+  assertEquals(parseBoard("\0"), null);
+});
+
 Deno.test("parsePageBytes() finds the page size in an auxiliary vector", () => {
   const vector = (...pairs: [bigint, bigint][]) =>
     new Uint8Array(BigUint64Array.from(pairs.flat()).buffer);
@@ -43,6 +59,8 @@ Deno.test("the readers of facts take any text and any bytes", () => {
     parseThrottled(text);
     parseTemperature(text);
     parseClock(text);
+    parsePowerSave(text);
+    parseBoard(text);
   }));
   fc.assert(fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => {
     parsePageBytes(bytes);

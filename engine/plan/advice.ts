@@ -1,11 +1,21 @@
 /** What a plan comes to, in one sentence. */
 import { formatBytes } from "../format_bytes.ts";
+import { formatRate } from "../format_rate.ts";
+import { MAX_FRAME_ROWS } from "../ring/message.ts";
 import type { PlannedRing } from "./planner.ts";
 import type { PlanProblem } from "./problem.ts";
-import { bytesBesideLayers, bytesPerLayer, samplesInFlight } from "./problem.ts";
+import {
+  bytesBesideLayers,
+  bytesPerLayer,
+  mostNodes,
+  roomFor,
+  samplesInFlight,
+} from "./problem.ts";
 
 /** Replicas that gain less than this share are not worth their memory. */
 const WORTH_A_WORD = 1.01;
+/** Names in a list; of more, the rest are counted. */
+const MOST_NAMES = 8;
 
 /** One sentence: who is in the ring and why, what sets its pace, and what would give more. */
 export function advise(problem: PlanProblem, planned: PlannedRing): string {
@@ -20,33 +30,48 @@ export function busiestName({ plan: { nodes }, cost: { busiest } }: PlannedRing)
   return `${name} -> ${nodes[(busiest.index + 1) % nodes.length]!.name}`;
 }
 
-function who({ nodes, goal }: PlanProblem, planned: PlannedRing): string {
+function who(problem: PlanProblem, planned: PlannedRing): string {
+  const { nodes, model, goal } = problem;
   const { leftOut, cost: { tokensPerSecond: best }, singleNode, byNodes } = planned;
   const unit = goal === "latency" ? "tokens/s of one sample" : "tokens/s";
   if (leftOut.length > 0) {
     const names = listed(leftOut.map((node) => nodes[node]!.name));
     const [one] = leftOut;
     const withThem = leftOut.length === 1 ? planned.withNode(one!) : byNodes.at(-1)!;
-    const them = leftOut.length === 1 ? "it" : "all of them";
+    const them = leftOut.length === 1 ? "it" : leftOut.length === 2 ? "both" : "all of them";
+    const larger = Math.max(0, ...byNodes.slice(planned.order.length).map((each) => each ?? 0));
+    const gain = (withThem ?? larger) < best * (1 - 1e-6) ? "" : ", which is no gain";
     if (withThem !== null) {
-      const gain = withThem < best * (1 - 1e-6) ? "" : ", which is no gain";
-      return `Leave ${names} out: ${rate(withThem)} ${unit} with ${them}, ${
-        rate(best)
+      return `Leave ${names} out: ${formatRate(withThem)} ${unit} with ${them}, ${
+        formatRate(best)
       } without${gain}`;
     }
-    const larger = Math.max(0, ...byNodes.slice(planned.order.length).map((each) => each ?? 0));
-    if (larger === 0) {
-      return `Leave ${names} out: no room for a layer there, and ${rate(best)} ${unit} without`;
+    if (larger > 0) {
+      return `Leave ${names} out: at most ${formatRate(larger)} ${unit} with more nodes, ${
+        formatRate(best)
+      } without${gain}`;
     }
-    return `Leave ${names} out: at most ${rate(larger)} ${unit} with more nodes, ${
-      rate(best)
-    } without`;
+    const many = leftOut.length > 1;
+    const why = planned.order.length === mostNodes(problem)
+      ? `and at most ${planned.order.length} nodes can share ${layers(model.layers)}`
+      : `which ${many ? "have" : "has"} no room for a layer`;
+    return `Leave ${names} out: ${formatRate(best)} ${unit} without ${
+      many ? "them" : "it"
+    }, ${why}`;
   }
-  if (planned.order.length === 1) return `Use ${nodes[0]!.name} alone: ${rate(best)} ${unit}`;
+  if (planned.order.length === 1) return `Use ${nodes[0]!.name} alone: ${formatRate(best)} ${unit}`;
   const all = planned.order.length === 2 ? "both nodes" : `all ${planned.order.length} nodes`;
-  if (!singleNode) return `Use ${all}: ${rate(best)} ${unit}, and none could hold the model alone`;
-  const alone = `${rate(singleNode.tokensPerSecond)} on ${nodes[singleNode.node]!.name} alone`;
-  return `Use ${all}: ${rate(best)} ${unit} against ${alone}`;
+  if (!singleNode) {
+    return `Use ${all}: ${
+      formatRate(best)
+    } ${unit}, and none could hold the model and all samples alone`;
+  }
+  // A node that is faster alone than any ring is told of below.
+  if (singleNode.tokensPerSecond > best) return `Use ${all}: ${formatRate(best)} ${unit}`;
+  const alone = `${formatRate(singleNode.tokensPerSecond)} on ${
+    nodes[singleNode.node]!.name
+  } alone`;
+  return `Use ${all}: ${formatRate(best)} ${unit} against ${alone}`;
 }
 
 function pace(problem: PlanProblem, planned: PlannedRing): string {
@@ -62,7 +87,16 @@ function pace(problem: PlanProblem, planned: PlannedRing): string {
   const samples = samplesInFlight(problem);
   // With other rows a frame, laps are longer too.
   if (rowsPerFrame > 1 || wanted <= samples) return "more samples at once would give more";
-  return `${wanted} samples at once instead of ${samples} would give ${rate(1000 / perToken)}`;
+  const gives = `would give ${formatRate(1000 / perToken)}`;
+  if (wanted <= MAX_FRAME_ROWS && holds({ ...problem, samples: wanted }, planned)) {
+    return `${wanted} samples at once instead of ${samples} ${gives}`;
+  }
+  return `${wanted} samples at once ${gives}, but there is no room for so many`;
+}
+
+/** Whether a plan's nodes have room for their layers with the problem's samples. */
+function holds(problem: PlanProblem, { order, counts }: PlannedRing): boolean {
+  return order.every((node, at) => roomFor(problem, node, at === 0) >= counts[at]!);
 }
 
 /** Replicas, where they give more: what, and at what cost. */
@@ -71,7 +105,9 @@ function copies(problem: PlanProblem, { replicas, cost, singleNode }: PlannedRin
     const node = singleNode && problem.nodes[singleNode.node]!;
     if (!node || singleNode.node === 0) return "";
     if (singleNode.tokensPerSecond < cost.tokensPerSecond * WORTH_A_WORD) return "";
-    return `${node.name} as a starter of its own would give ${rate(singleNode.tokensPerSecond)}`;
+    return `${node.name} alone, as the starter, would give ${
+      formatRate(singleNode.tokensPerSecond)
+    }`;
   }
   if (replicas.tokensPerSecond < cost.tokensPerSecond * WORTH_A_WORD) return "";
   const { model, samples, nodes } = problem;
@@ -80,17 +116,19 @@ function copies(problem: PlanProblem, { replicas, cost, singleNode }: PlannedRin
     model.layers * bytesPerLayer({ ...problem, samples: Math.min(share, samples) })
   );
   const names = replicas.nodes.map((node) => nodes[node]!.name);
-  return `a model of its own on each of ${listed(names)} would give ${
-    rate(replicas.tokensPerSecond)
-  } together, for up to ${formatBytes(Math.max(...bytes))} on each`;
+  const where = names.length === nodes.length && names.length > 2 ? "node" : `of ${listed(names)}`;
+  return `a copy of the model on each ${where} would give ${
+    formatRate(replicas.tokensPerSecond)
+  } together, in up to ${formatBytes(Math.max(...bytes))} each`;
+}
+
+function layers(count: number): string {
+  return count === 1 ? "1 layer" : `${count} layers`;
 }
 
 function listed(names: readonly string[]): string {
   if (names.length < 2) return names.join();
+  const more = names.length - MOST_NAMES;
+  if (more > 1) return `${names.slice(0, MOST_NAMES).join(", ")} and ${more} others`;
   return `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
-}
-
-/** Tokens a second, with as many digits as tell. */
-function rate(tokensPerSecond: number): string {
-  return tokensPerSecond.toFixed(tokensPerSecond < 1 ? 3 : tokensPerSecond < 100 ? 1 : 0);
 }

@@ -44,8 +44,9 @@ export function fastestCounts(
 
 /**
  * Layers for each stage so that the slowest is as fast as it can be, then the second slowest, and so on: each
- * layer goes where the time with it is least, a tie to the first secondary and last to the starter, who samples
- * besides. The layers of a stage are alike, so that greedy order is exact.
+ * layer goes where the time with it is least, a tie to the first secondary. The starter keeps the time of one layer
+ * free where the others can take it: it samples and schedules besides, which no stage's time has. The layers of a
+ * stage are alike, so that greedy order is exact.
  *
  * @param order The stages in the ring's order. They must be able to take `layers`.
  * @param counts Where to put the layers of each stage.
@@ -64,7 +65,8 @@ export function balancedCounts(
     let bestMs = Infinity;
     for (const stage of turns) {
       if (counts[stage]! >= most[stage]!) continue;
-      const ms = (stage === 0 ? starterMs : 0) + (counts[stage]! + 1) * layerMs[stage]!;
+      const ms = (stage === 0 ? starterMs + layerMs[stage]! : 0) +
+        (counts[stage]! + 1) * layerMs[stage]!;
       if (ms >= bestMs) continue;
       best = stage;
       bestMs = ms;

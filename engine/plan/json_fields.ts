@@ -47,11 +47,17 @@ export class JsonFields {
     throw this.refusal(name, `it is ${value}; give a whole number`);
   }
 
-  /** A text that is not empty. */
+  /** A text that is not empty and fits in a line. */
   text(name: string, maxLength: number): string {
     const value = this.value(name);
-    if (typeof value === "string" && value !== "" && value.length <= maxLength) return value;
-    throw this.refusal(name, `it is ${shown(value)}; give a text of 1 to ${maxLength} characters`);
+    if (typeof value !== "string" || value === "" || value.length > maxLength) {
+      throw this.refusal(
+        name,
+        `it is ${shown(value)}; give a text of 1 to ${maxLength} characters`,
+      );
+    }
+    if (!/\p{Cc}/u.test(value)) return value;
+    throw this.refusal(name, `it is ${shown(value)}; give a text without control characters`);
   }
 
   /** One of some texts. */
@@ -104,6 +110,7 @@ export function fieldsOf(value: unknown, path: string): JsonFields {
 }
 
 function shown(value: unknown): string {
-  const text = JSON.stringify(value) ?? "missing";
+  // JSON knows neither Infinity, which 1e999 is read as, nor undefined.
+  const text = typeof value === "number" ? `${value}` : JSON.stringify(value) ?? "missing";
   return text.length > 40 ? `${text.slice(0, 40)}…` : text;
 }

@@ -3,6 +3,7 @@
  * soonest. A pure function; equal problems get equal plans.
  */
 import { MdiError } from "../../wasm/error.ts";
+import { MAX_RING_NODES } from "../ring/message.ts";
 import { independentReplicas, oneNodeAlone, type Replicas, type SingleNode } from "./alone.ts";
 import { type RingCost, ringCost, rowChoices, shareFrames } from "./cost.ts";
 import { balancedCounts, fastestCounts, type StageLimits } from "./counts.ts";
@@ -53,7 +54,7 @@ export interface PlannedRing {
  *
  * Exact up to 10 nodes; beyond, see {@linkcode ringSets} and `heuristicTours` for what is tried. Of plans that are
  * equally fast it takes that with the fewest nodes, then the fewest rows a frame, then the nodes and the order nearest
- * to the given ones, then the split with the least occupied slowest stages, as far as the time of a lap allows.
+ * to the given ones, then the split of {@linkcode balancedCounts}, as far as the time of a lap allows.
  *
  * @throws {RangeError} where a field of the problem is no such number.
  * @throws {MdiError} memory where the nodes together cannot hold the model and the samples' caches.
@@ -141,14 +142,16 @@ function tooBig(problem: PlanProblem, room: readonly number[]): MdiError {
   const missing = bytesBesideLayers(problem, true) - starter.memoryBytes;
   if (missing > 0) short.push(`${starter.name} lacks ${megabytes(missing)} for embed and head`);
   const held = room.map((count) => Math.max(0, count));
-  const total = held.reduce((a, b) => a + b, 0);
+  const largest = held.slice(1).sort((a, b) => b - a).slice(0, MAX_RING_NODES - 1);
+  const total = largest.reduce((a, b) => a + b, held[0]!);
   const missingBytes = Math.max(0, layers - total) * bytesPerLayer(problem);
   if (missingBytes > 0) {
     const each = nodes.map(({ name }, node) => `${name} ${held[node]}`).join(", ");
+    const most = nodes.length > MAX_RING_NODES ? ` on ${MAX_RING_NODES} nodes at most` : "";
     short.push(
       `${layers} layers with caches for ${samples} × ${context} tokens take ${
         megabytes(layers * bytesPerLayer(problem))
-      } and there is room for ${total} (${each}), so ${megabytes(missingBytes)} are missing`,
+      } and there is room for ${total}${most} (${each}), so ${megabytes(missingBytes)} are missing`,
     );
   }
   return new MdiError(

@@ -146,6 +146,46 @@ Deno.test("planRing() takes the fewest nodes, the given order and the balanced s
   assertEquals(planRing(problemOf([1, 1], { mbit: 0.1 })).order, [0]);
 });
 
+Deno.test("planRing() keeps a layer's time of the starter free where that costs nothing", () => {
+  // The reference paper's experiment: 3/5/4 is as good in the model, and the starter samples besides.
+  const { nodes, ...rest } = problemOf([4.1, 4.1, 4.1], { layers: 12, samples: 3 });
+  const headed = nodes.map((node) => ({ ...node, head: { rows: [1], ms: [6.7] }, embed: NOTHING }));
+  const { counts, cost } = planRing({ ...rest, nodes: headed });
+  assertEquals(counts, [2, 5, 5]);
+  assertEquals(Math.max(...cost.occupancyMs), 5 * 4.1);
+});
+
+Deno.test("planRing() uses fewer nodes, never more, as links get slower", () => {
+  const sizes = (layerMs: number[], curve: (Partial<Record<"rttMs" | "mbit", number>>)[]) =>
+    curve.map((link) => planRing(problemOf(layerMs, link)).order.length);
+  const roundTrips = Array.from({ length: 60 }, (_, i) => ({ rttMs: 0.2 * 1.15 ** i }));
+  const widths = Array.from({ length: 60 }, (_, i) => ({ mbit: 1000 / 1.3 ** i }));
+  for (const curve of [roundTrips, widths]) {
+    for (const layerMs of [[1, 1, 1, 1], [2, 1, 2, 5], [1, 4, 2, 3, 6, 5]]) {
+      const found = sizes(layerMs, curve);
+      assertEquals(found, found.toSorted((a, b) => b - a), `${layerMs}`);
+      assert(found[0]! >= 4 && found.at(-1)! < 3, `${layerMs}: ${found}`);
+    }
+  }
+  const some = [0.2, 5, 50, 1000].map((rttMs) => ({ rttMs }));
+  assertEquals(sizes([1, 1, 1, 1], some), [4, 4, 3, 1]);
+});
+
+Deno.test("planRing() makes no ring that is larger than rings can be", () => {
+  const size = { layers: 150, samples: 80, memoryBytes: 1e12 };
+  const { order, byNodes } = planRing(problemOf(Array(20).fill(10), size));
+  assertEquals(order.length, 16);
+  assertEquals(byNodes.map((each) => each !== null), byNodes.map((_, i) => i < 16));
+  // Each has room for one layer, and the starter for embed and head.
+  const small = problemOf(Array(31).fill(1), { memoryBytes: 40e6, samples: 1, layers: 31 });
+  const nodes = small.nodes.map((node, i) => i === 0 ? node : { ...node, memoryBytes: 4e6 });
+  assertThrows(
+    () => planRing({ ...small, nodes }),
+    MdiError,
+    "there is room for 17 on 16 nodes at most (n0 2, n1 1, ",
+  );
+});
+
 Deno.test("planRing() leaves out a device that would hold the others up, and says what it would cost", () => {
   const problem = problemOf([1, 1, 200]);
   const { order, leftOut, withNode, cost } = planRing(problem);

@@ -1,5 +1,6 @@
 /** What the planner is asked: a model, devices, links, and what is wanted of them. Plain data. */
 import type { RowTimes } from "../../wasm/row_times.ts";
+import { MAX_RING_NODES } from "../ring/message.ts";
 
 /** A device that layers can be put on. */
 export interface PlanDevice {
@@ -44,6 +45,7 @@ export type PlanGoal = "throughput" | "latency";
 
 /** A model to be put on devices. */
 export interface PlanProblem {
+  /** What is to be put on them. */
   readonly model: PlanModel;
   /** All that there is; the first is the starter. */
   readonly nodes: readonly PlanDevice[];
@@ -60,6 +62,11 @@ export interface PlanProblem {
 /** Most frames in the ring at once: one for each sample, or one where only its latency counts. */
 export function samplesInFlight(problem: PlanProblem): number {
   return problem.goal === "latency" ? 1 : problem.samples;
+}
+
+/** Most nodes that a ring can have: those of {@linkcode MAX_RING_NODES}, each but the starter with a layer. */
+export function mostNodes({ nodes, model }: PlanProblem): number {
+  return Math.min(nodes.length, model.layers + 1, MAX_RING_NODES);
 }
 
 /** Bytes that each layer takes on a node: its weights and every sample's cache. */

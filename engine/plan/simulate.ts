@@ -8,7 +8,7 @@ import { MdiError } from "../../wasm/error.ts";
 import { timeOf } from "../../wasm/row_times.ts";
 import { formatBytes } from "../format_bytes.ts";
 import { kvLimit } from "../ring/kv_budget.ts";
-import { MAX_FRAME_ROWS } from "../ring/message.ts";
+import { LINK_CREDITS, MAX_FRAME_ROWS } from "../ring/message.ts";
 import { createScheduler } from "../ring/scheduler.ts";
 import { VirtualClock } from "../ring/virtual_clock.ts";
 import { randomStream } from "../text/random.ts";
@@ -42,9 +42,6 @@ export interface SimulatedPlan {
    */
   readonly prefillFrames?: number;
 }
-
-/** Messages that a link's receiver lets come before it takes one, as in rpc/ring_service.ts. */
-const LINK_CREDITS = 16;
 
 /** What is to be simulated, beside the plan. */
 export interface SimulateOptions extends Workload {

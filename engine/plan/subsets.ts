@@ -1,4 +1,5 @@
 /** Which nodes may make up a ring: all sets where there are few nodes, chains of sets where there are many. */
+import { MAX_RING_NODES } from "../ring/message.ts";
 import { leastLayers } from "./counts.ts";
 import { EXACT_NODES, type RowSearch } from "./search.ts";
 
@@ -6,7 +7,7 @@ import { EXACT_NODES, type RowSearch } from "./search.ts";
  * Sets of nodes for each size, index 0 for the starter alone; of a size, the one that comes first in the given
  * order is first.
  *
- * Up to {@linkcode EXACT_NODES} nodes these are all sets. Beyond, nodes are taken out one by one, by three rules: the one
+ * A size that no ring can have has no sets. Up to {@linkcode EXACT_NODES} nodes these are all sets. Beyond, nodes are taken out one by one, by three rules: the one
  * without which the ring is fastest; the slowest; the one with room for the fewest layers.
  *
  * @param searches Tell how fast a ring is, each with its own rows a frame.
@@ -21,7 +22,9 @@ export function ringSets(
   const usable = room.flatMap((layers, node) => layers >= leastLayers(node) ? [node] : []);
   if (!usable.includes(0) || !usable.includes(pinned)) return [];
   const sizes: (readonly number[])[][] = usable.map(() => []);
-  const add = (nodes: readonly number[]) => sizes[nodes.length - 1]!.push(nodes);
+  const add = (nodes: readonly number[]) => {
+    if (nodes.length <= MAX_RING_NODES) sizes[nodes.length - 1]!.push(nodes);
+  };
   if (room.length <= EXACT_NODES) {
     allSets(usable).filter((nodes) => nodes.includes(pinned)).forEach(add);
     return sizes;

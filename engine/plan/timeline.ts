@@ -8,20 +8,25 @@ export type TimelineWork = "embed" | "layers" | "head" | "forward";
 
 /** A stretch of time in which a node computed. */
 export interface TimelineSpan {
+  /** When it began. */
   from: number;
+  /** When it ended. */
   to: number;
   /** Rows of the frame, or of head. */
   rows: number;
+  /** What it computed. */
   what: TimelineWork;
 }
 
 /** One node of the run. */
 export interface TimelineNode {
+  /** How messages name it. */
   name: string;
   /** First and last layer, inclusive and counted from 0; null where it holds none. */
   layers: readonly [number, number] | null;
   /** In the order of time; a node does one thing at a time, so they do not overlap. */
   busy: TimelineSpan[];
+  /** Bytes of its weights. */
   weightBytes: number;
   /** Most that its KV caches took at once. */
   kvBytes: number;
@@ -33,20 +38,27 @@ export interface TimelineFrame {
   sent: number;
   /** When its last byte was at the next node. */
   arrived: number;
+  /** Rows of the frame. */
   rows: number;
+  /** Length of the message. */
   bytes: number;
 }
 
 /** A link of the run, by the indexes of its nodes in the ring. */
 export interface TimelineLink {
+  /** The node that sends. */
   from: number;
+  /** The node that receives. */
   to: number;
+  /** In the order sent. */
   frames: TimelineFrame[];
 }
 
 /** One sample of the run. */
 export interface TimelineSample {
+  /** Its number, from 0. */
   sample: number;
+  /** Tokens of its prompt. */
   promptTokens: number;
   /** When each token was drawn. */
   tokens: number[];
@@ -56,11 +68,13 @@ export interface TimelineSample {
 
 /** A run of the ring. */
 export interface Timeline {
+  /** Whether it was a run of real nodes. */
   kind: "measured" | "simulated";
   /** In the order of the ring; the first is the starter. */
   nodes: TimelineNode[];
   /** `links[i]` is the way out of node i; a ring of one has none. */
   links: TimelineLink[];
+  /** Every stay of a sample in a slot. */
   samples: TimelineSample[];
   /** Length of the run. */
   ms: number;

@@ -8,6 +8,7 @@
  * The first node is the starter. `link` is the default between all nodes, `links` are one way each.
  */
 import { readRowTimes } from "../../wasm/row_times.ts";
+import { MAX_FRAME_ROWS } from "../ring/message.ts";
 import type { PlanDevice, PlanGoal, PlanLink, PlanModel, PlanProblem } from "./problem.ts";
 import { fieldsOf, type JsonFields } from "./json_fields.ts";
 
@@ -16,7 +17,6 @@ export const MAX_WHAT_IF_BYTES = 1_000_000;
 
 const MAX_NODES = 64;
 const MAX_LAYERS = 1024;
-const MAX_SAMPLES = 4096;
 const MAX_BYTES = 1e15;
 const MAX_MS = 3_600_000;
 
@@ -63,7 +63,8 @@ export function readWhatIf(text: string, options: WhatIfOptions = {}): WhatIf {
   }
   let json: unknown;
   try {
-    json = JSON.parse(text);
+    // Some editors begin a file with a byte order mark.
+    json = JSON.parse(text.replace(/^\ufeff/, ""));
   } catch (cause) {
     throw new RangeError(
       `Cannot read the what-if file: it is not JSON: ${(cause as Error).message}`,
@@ -95,7 +96,7 @@ export function readWhatIf(text: string, options: WhatIfOptions = {}): WhatIf {
     throw file.refusal("nodes", `there are two nodes named "${nodes[twice]!.name}"`);
   }
   const link = readLinks(file, names, notes);
-  const samples = file.whole("samples", 1, MAX_SAMPLES, SAMPLES_PER_NODE * nodes.length);
+  const samples = file.whole("samples", 1, MAX_FRAME_ROWS, SAMPLES_PER_NODE * nodes.length);
   const context = file.whole("context", 1, 1e9, CONTEXT);
   const goal = file.choice("goal", ["throughput", "latency"] as const, "throughput");
   const unsaid = (name: string, given: number | undefined, value: number) => {

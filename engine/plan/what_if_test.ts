@@ -3,31 +3,17 @@ import fc from "fast-check";
 import { MdiError } from "../../wasm/error.ts";
 import { planRing } from "./planner.ts";
 import { planReport } from "./report.ts";
+import { WHAT_IF } from "./_what_if.ts";
 import { MAX_WHAT_IF_BYTES, readWhatIf } from "./what_if.ts";
-
-const FILE = {
-  layers: 30,
-  d_model: 576,
-  layer_bytes: 2_212_000,
-  kv_bytes_per_token_layer: 1536,
-  samples: 8,
-  context: 1024,
-  nodes: [
-    { name: "pi5", memory_bytes: 7e9, layer_ms: 2.1, embed_ms: 0.1, head_ms: 5 },
-    { name: "pi4", memory_bytes: 3e9, layer_ms: 5.2, embed_ms: 0.3, head_ms: 12 },
-  ],
-  link: { rtt_ms: 0.4, mbit: 940 },
-  links: [{ from: "pi5", to: "pi4", rtt_ms: 2, mbit: 50 }],
-};
 
 /** Reads the file with some fields changed. */
 function read(changes: Record<string, unknown> = {}) {
-  return readWhatIf(JSON.stringify({ ...FILE, ...changes }));
+  return readWhatIf(JSON.stringify({ ...WHAT_IF, ...changes }));
 }
 
 /** Reads it with the second node changed. */
 function readNode(changes: Record<string, unknown>) {
-  return read({ nodes: [FILE.nodes[0], { ...FILE.nodes[1], ...changes }] });
+  return read({ nodes: [WHAT_IF.nodes[0], { ...WHAT_IF.nodes[1], ...changes }] });
 }
 
 Deno.test("readWhatIf() reads devices, and links one way each", () => {
@@ -51,6 +37,7 @@ Deno.test("readWhatIf() reads devices, and links one way each", () => {
   assertEquals(problem.link(0, 1), { rttMs: 2, mbit: 50 });
   assertEquals(problem.link(1, 0), { rttMs: 0.4, mbit: 940 });
   assertEquals([problem.samples, problem.context, problem.goal], [8, 1024, "throughput"]);
+  assertEquals(readWhatIf(`\ufeff${JSON.stringify(WHAT_IF)}`).problem.model, problem.model);
   assertEquals(readNode({ layer_ms: { rows: [1, 4], ms: [5, 8] } }).problem.nodes[1]!.layer, {
     rows: [1, 4],
     ms: [5, 8],
@@ -58,8 +45,8 @@ Deno.test("readWhatIf() reads devices, and links one way each", () => {
 });
 
 Deno.test("readWhatIf() says which defaults stand for what is not given, and what nothing reads", () => {
-  const { samples: _s, context: _c, link: _l, links: _ls, ...rest } = FILE;
-  const nodes = [{ name: "a", memory_bytes: 1e9, layer_ms: 1 }, FILE.nodes[1]];
+  const { samples: _s, context: _c, link: _l, links: _ls, ...rest } = WHAT_IF;
+  const nodes = [{ name: "a", memory_bytes: 1e9, layer_ms: 1 }, WHAT_IF.nodes[1]];
   const { problem, notes } = readWhatIf(JSON.stringify({ ...rest, nodes, layer_bits: 4 }));
   assertEquals([problem.samples, problem.context, problem.link(0, 1).mbit], [8, 1024, 940]);
   assertEquals(notes, [
@@ -77,7 +64,7 @@ Deno.test("readWhatIf() says which defaults stand for what is not given, and wha
 
 Deno.test("readWhatIf() prefers what the caller says", () => {
   const options = { samples: 3, context: 20, goal: "latency" } as const;
-  const { problem } = readWhatIf(JSON.stringify(FILE), options);
+  const { problem } = readWhatIf(JSON.stringify(WHAT_IF), options);
   assertEquals([problem.samples, problem.context, problem.goal], [3, 20, "latency"]);
 });
 
@@ -96,14 +83,16 @@ Deno.test("readWhatIf() names the field that is wrong", () => {
     [() => read({ layer_bytes: NaN }), "it is null"],
     [() => read({ kv_bytes_per_token_layer: "1" }), 'it is "1"; give a number'],
     [() => read({ d_model: undefined }), "Cannot use d_model of the what-if file: it is missing"],
-    [() => read({ samples: 1e6 }), "Cannot use samples"],
+    [() => read({ samples: 513 }), "Cannot use samples"],
     [() => read({ goal: "speed" }), 'it is "speed"; give one of throughput, latency'],
     [() => read({ nodes: {} }), "Cannot use nodes of the what-if file: it is {}; give a list"],
     [() => read({ nodes: [] }), "it has 0 entries; give 1 to 64"],
-    [() => read({ nodes: Array(65).fill(FILE.nodes[0]) }), "it has 65 entries"],
+    [() => read({ nodes: Array(65).fill(WHAT_IF.nodes[0]) }), "it has 65 entries"],
     [() => read({ nodes: [3] }), "Cannot use nodes[0] of the what-if file: it is 3"],
-    [() => read({ nodes: [FILE.nodes[0], FILE.nodes[0]] }), 'two nodes named "pi5"'],
+    [() => read({ nodes: [WHAT_IF.nodes[0], WHAT_IF.nodes[0]] }), 'two nodes named "pi5"'],
     [() => readNode({ name: "" }), "Cannot use nodes[1].name"],
+    [() => readNode({ name: "a\nb" }), 'it is "a\\nb"; give a text without control characters'],
+    [() => readWhatIf(JSON.stringify(WHAT_IF).replace("7000000000", "1e999")), "it is Infinity"],
     [() => readNode({ name: "x".repeat(65) }), "give a text of 1 to 64 characters"],
     [() => readNode({ memory_bytes: null }), "Cannot use nodes[1].memory_bytes"],
     [() => readNode({ layer_ms: undefined }), "Cannot use nodes[1].layer_ms"],
@@ -123,7 +112,7 @@ Deno.test("readWhatIf() names the field that is wrong", () => {
     ],
     [() => read({ links: [{ from: "__proto__", to: "pi5" }] }), 'no node "__proto__"'],
     [() => read({ links: [{ from: "pi5", to: "pi5" }] }), "the node that the link comes from"],
-    [() => read({ links: [...FILE.links, ...FILE.links] }), "the same link is there twice"],
+    [() => read({ links: [...WHAT_IF.links, ...WHAT_IF.links] }), "the same link is there twice"],
   ];
   for (const [each, message] of refused) assertThrows(each, RangeError, message);
 });
@@ -137,7 +126,7 @@ Deno.test("readWhatIf() meets any change of the file with a plan or an error tha
   const value = fc.oneof(fc.jsonValue({ maxDepth: 2 }), fc.double(), fc.constantFrom("pi4", 1e300));
   fc.assert(
     fc.property(path, value, (path, value) => {
-      const file = structuredClone(FILE) as Record<string, unknown>;
+      const file = structuredClone(WHAT_IF) as Record<string, unknown>;
       const keys = path.split(".");
       const parent = keys.slice(0, -1).reduce(
         (at, key) => at[key] as Record<string, unknown>,

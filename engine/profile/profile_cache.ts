@@ -31,12 +31,16 @@ interface Entry {
   version: 1;
   /** Ms since 1970. */
   measuredAt: number;
+  /** Whether the device was busy, which is soon over. */
+  busy: boolean;
   key: ProfileKey;
   profile: StageProfile;
 }
 
 /** A profile says less of a device the older it is. */
 const MOST_AGE_MS = 30 * 24 * 3600e3;
+/** One of a busy device is good for starts in a row: nodes that share a device are busy whenever they are measured. */
+const MOST_BUSY_AGE_MS = 600e3;
 /** A real file has 2 kB. */
 const MAX_FILE_BYTES = 64 * 1024;
 /** Files that are kept: those of other models and settings. */
@@ -61,25 +65,30 @@ export async function readKeptProfile(
     const path = profilePath(layout, key);
     if ((await Deno.stat(path)).size > MAX_FILE_BYTES) return undefined;
     const json: unknown = JSON.parse(await Deno.readTextFile(path));
-    const { version, measuredAt, key: theirs, profile } = json as Entry;
+    const { version, measuredAt, busy, key: theirs, profile } = json as Entry;
+    const mostAge = busy ? MOST_BUSY_AGE_MS : MOST_AGE_MS;
     if (version !== 1 || JSON.stringify(theirs) !== JSON.stringify(key)) return undefined;
     // One from the future was measured by another clock.
-    if (!(measuredAt <= now && now - measuredAt <= MOST_AGE_MS)) return undefined;
+    if (!(measuredAt <= now && now - measuredAt <= mostAge)) return undefined;
     return readStageProfile(profile);
   } catch {
     return undefined; // whatever is wrong with it, it is measured again
   }
 }
 
-/** Keeps a profile. A store that cannot be written loses nothing but time: it is measured again. */
+/**
+ * Keeps a profile. A store that cannot be written loses nothing but time: it is measured again.
+ * @param busy whether other programs had the processor meanwhile: then it is kept for minutes.
+ */
 export async function keepProfile(
   layout: StoreLayout,
   key: ProfileKey,
   profile: StageProfile,
+  busy: boolean,
   now: number = Date.now(),
 ): Promise<void> {
   const path = profilePath(layout, key);
-  const entry: Entry = { version: 1, measuredAt: now, key, profile };
+  const entry: Entry = { version: 1, measuredAt: now, busy, key, profile };
   try {
     await Deno.mkdir(join(layout.root, "profiles"), { recursive: true, mode: 0o700 });
     await removeOld(layout, now);

@@ -39,7 +39,7 @@ Deno.test("readKeptProfile() takes no old profile, none from the future, no dama
     const { layout } = await openStore(home);
     const now = Date.now();
     assertEquals(await readKeptProfile(layout, KEY), undefined);
-    await keepProfile(layout, KEY, PROFILE, now);
+    await keepProfile(layout, KEY, PROFILE, false, now);
     const read = (at: number, key = KEY) => readKeptProfile(layout, key, at);
     assertEquals(await read(now), PROFILE);
     assertEquals(await read(now + 29 * DAY), PROFILE);
@@ -57,13 +57,16 @@ Deno.test("readKeptProfile() takes no old profile, none from the future, no dama
       await Deno.writeTextFile(path, damaged);
       assertEquals(await read(now), undefined);
     }
+    await keepProfile(layout, KEY, PROFILE, true, now);
+    assertEquals(await read(now + 500e3), PROFILE);
+    assertEquals(await read(now + 700e3), undefined);
     // What is kept later finds the way clear again, and takes old files away.
     await Deno.utime(
       profilePath(layout, foreign),
       new Date(now - 40 * DAY),
       new Date(now - 40 * DAY),
     );
-    await keepProfile(layout, KEY, PROFILE, now);
+    await keepProfile(layout, KEY, PROFILE, false, now);
     assertEquals(await read(now), PROFILE);
     assertEquals((await Array.fromAsync(Deno.readDir(`${home}/profiles`))).length, 1);
   } finally {

@@ -8,7 +8,7 @@ import type { Backend, KvType, Stage, StageInfo, StageRange, StageSpec } from ".
 import { nodeBytes, residentBytes } from "../../wasm/stage_memory.ts";
 import { loadWorkerStage } from "../../wasm/worker_stage.ts";
 import { cpuName, deviceState, isThrottled } from "../device/facts.ts";
-import { freeMemory } from "../device/memory.ts";
+import { collectGarbage, freeMemory } from "../device/memory.ts";
 import type { BlockEntry, Manifest } from "../model/types.ts";
 import type { Store } from "../store/store.ts";
 import { blocksToProfile } from "./profile_blocks.ts";
@@ -49,7 +49,7 @@ export interface NodeProfile {
   kept: boolean;
   /** Whether the device was held back by heat or its supply meanwhile, as far as it tells. */
   throttled: boolean;
-  /** Whether other programs had the processor for much of the time: times are too long, and not kept. */
+  /** Whether other programs had the processor for much of the time: times are too long, and soon forgotten. */
   busy: boolean;
 }
 
@@ -57,6 +57,8 @@ export interface NodeProfile {
 const WEIGHT_BYTES = 64 * 2 ** 20;
 /** One thread alone has the processor for this part of its time at least, where nothing else runs. */
 const UNDISTURBED_SHARE = 0.85;
+/** Where nothing else runs, times of a kind are this near to each other, as a share of their median. */
+const UNDISTURBED_SPREAD = 0.25;
 /** Part of the free memory that a measurement may take. */
 const MEMORY_SHARE = 0.8;
 
@@ -75,8 +77,9 @@ export async function profileNode(options: ProfileOptions): Promise<NodeProfile>
   await options.fetch?.();
   const before = await deviceState();
   const { profile, busy } = await measure(options);
+  collectGarbage(); // the copies, before anybody asks what is free
   const throttled = isThrottled(before) || isThrottled(await deviceState());
-  if (!throttled && !busy && !pace) await keepProfile(store.layout, key, profile);
+  if (!throttled && !pace) await keepProfile(store.layout, key, profile, busy);
   return { profile, kept: false, throttled, busy };
 }
 
@@ -131,7 +134,8 @@ async function measure(options: ProfileOptions): Promise<Pick<NodeProfile, "prof
   const [layers, ends = null] = await Promise.all(wanted);
   const { hidden: dModel, vocab, context } = manifest.config;
   const before = cpuUsage();
-  const profile = await measureStages({ layers: layers!, copies, ends, dModel, vocab, context }, {
+  const stages = { layers: layers!, copies, ends, dModel, vocab, context };
+  const { profile, spread } = await measureStages(stages, {
     ...(budgetMs !== undefined && { budgetMs }),
     kvBytes: Math.max(0, room - copies * info.weightBytes),
     signal,
@@ -139,7 +143,8 @@ async function measure(options: ProfileOptions): Promise<Pick<NodeProfile, "prof
   });
   const { user, system } = cpuUsage(before);
   const computeMs = layers!.computeMs() + (ends?.computeMs() ?? 0);
-  return { profile, busy: (user + system) / 1000 < UNDISTURBED_SHARE * computeMs };
+  const disturbed = (user + system) / 1000 < UNDISTURBED_SHARE * computeMs;
+  return { profile, busy: disturbed || spread > UNDISTURBED_SPREAD };
 }
 
 /** Loads one copy, which packs it and compares it where that was never done, for what is told of it. */

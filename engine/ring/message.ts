@@ -3,6 +3,16 @@
 /** Rows that a frame may have at most: a prefill chunk, or a row of every slot. */
 export const MAX_FRAME_ROWS = 512;
 
+/**
+ * Messages that a link's receiver lets come before it takes one: as many as are under way on a link of 20 ms
+ * between quick stages. With full frames, which no scheduler sends, they are 38 MB at a width of 576 values
+ * and 268 MB at 4096: the most that a hostile predecessor can have a node hold.
+ */
+export const LINK_CREDITS = 32;
+
+/** Nodes that a ring has at most. */
+export const MAX_RING_NODES = 16;
+
 /** Consecutive rows of one sample in a frame. */
 export interface FrameSegment {
   /** The sample's id. */

@@ -36,7 +36,9 @@ export interface RecordedNode {
 
 /** What all nodes recorded, in the order of the ring; the first is the starter. */
 export interface Recording {
+  /** The model's name. */
   model: string;
+  /** In the order of the ring. */
   nodes: RecordedNode[];
 }
 

@@ -28,6 +28,7 @@
  */
 import { MdiError } from "../../wasm/error.ts";
 import { KvBudget } from "./kv_budget.ts";
+import { MAX_RING_NODES } from "./message.ts";
 import type {
   FrameSegment,
   HeadRow,
@@ -77,8 +78,7 @@ interface Frame {
 }
 
 /**
- * Makes a scheduler for an empty ring. It has no clock, does no I/O, and the same events give the
- * same actions.
+ * Makes a scheduler for an empty ring. It has no clock, does no I/O; the same events give the same actions.
  * @throws {RangeError} where a number of the config is not an integer in its range.
  */
 export function createScheduler(config: SchedulerConfig): Scheduler {
@@ -115,7 +115,7 @@ class RingScheduler implements Scheduler {
   #lastWasDecode = false;
 
   constructor(config: SchedulerConfig) {
-    const nodes = integer("nodes", config.nodes, 1, 16);
+    const nodes = integer("nodes", config.nodes, 1, MAX_RING_NODES);
     this.#chunk = integer("chunk", config.chunk, 1);
     this.#queueLimit = integer("queueLimit", config.queueLimit, 0);
     this.#decodeFrames = integer("decodeFrames", config.decodeFrames ?? nodes, 1);

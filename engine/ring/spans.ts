@@ -35,6 +35,7 @@ export const MAX_SPANS = 1 << 20;
 
 /** One stretch of time on one node. */
 export interface Span {
+  /** What it is about. */
   kind: SpanKind;
   /** The frame's number, from 1; 0 where it is about none. */
   frame: number;

@@ -7,6 +7,7 @@ import * as ort from "onnxruntime-web";
 import { readInto } from "../block_file.ts";
 import { MdiError, messageOf } from "../error.ts";
 import { PageBuffer } from "../page_buffer.ts";
+import { checkAsset, checkedScript, SINGLE_FILE } from "../single_file.ts";
 
 /** One weight given to a session beside its graph. */
 export interface ExternalTensor {
@@ -36,6 +37,8 @@ export function startRuntime(): Promise<void> {
 
 /** Gives ONNX Runtime its code, 14 MB that it would read into the heap and never let go. */
 async function start(): Promise<void> {
+  // In a single file it lies beside this code, and ONNX Runtime imports it from there.
+  if (SINGLE_FILE) checkedScript(new URL("./ort-wasm-simd-threaded.mjs", import.meta.url));
   using code = await readCode();
   if (code) ort.env.wasm.wasmBinary = code.buffer;
   // There is no other way to start it than to ask for a session; an empty model is refused.
@@ -46,18 +49,21 @@ async function start(): Promise<void> {
 /** The module's bytes; undefined where it lies elsewhere than in node_modules: ONNX Runtime looks too. */
 async function readCode(): Promise<PageBuffer | undefined> {
   let file: Deno.FsFile;
+  let url: URL;
   try {
-    file = await Deno.open(
-      new URL(import.meta.resolve("onnxruntime-web/ort-wasm-simd-threaded.wasm")),
-    );
+    url = new URL(import.meta.resolve("onnxruntime-web/ort-wasm-simd-threaded.wasm"));
+    file = await Deno.open(url);
   } catch {
     return undefined;
   }
   using opened = file;
   using memory = new DisposableStack();
-  const { size } = await opened.stat();
+  // Of the name, as Deno 2.7 cannot ask an open file that lies in a single file.
+  const { size } = await Deno.stat(url);
   const pages = memory.use(new PageBuffer(size));
-  if (await readInto(opened, 0, pages.bytes(0, size)) < size) return undefined;
+  const code = pages.bytes(0, size);
+  if (await readInto(opened, 0, code) < size) return undefined;
+  checkAsset(url, code);
   memory.move();
   return pages;
 }

@@ -1,6 +1,7 @@
 /** The kernels' two builds, and which of them this host can run. */
 import { createHash } from "node:crypto";
 import { MdiError, messageOf } from "../error.ts";
+import { checkAsset } from "../single_file.ts";
 
 /** "relaxed" uses the dot product of relaxed SIMD, "plain" does without it; both give the same bits. */
 export type KernelBuild = "relaxed" | "plain";
@@ -66,6 +67,12 @@ export function instantiateKernels(
 
 async function readModule(build: KernelBuild): Promise<Uint8Array<ArrayBuffer>> {
   const url = new URL(`./kernels_${build}.wasm`, import.meta.url);
+  const bytes = await readFile(url);
+  checkAsset(url, bytes);
+  return bytes;
+}
+
+async function readFile(url: URL): Promise<Uint8Array<ArrayBuffer>> {
   try {
     if (url.protocol === "file:") return await Deno.readFile(url);
     return new Uint8Array(await (await fetch(url)).arrayBuffer());

@@ -1,5 +1,6 @@
 /** One thread of a stage's pool, as whoever starts it sees it. */
 import { MdiError } from "../error.ts";
+import { checkedScript } from "../single_file.ts";
 import type { PoolStart } from "./pool_protocol.ts";
 
 /** How long a thread may take to start. */
@@ -22,7 +23,8 @@ export type StartThread = (
 
 /** Starts a thread as a worker of this thread. */
 export const startThread: StartThread = async (start, died) => {
-  const worker = new Worker(new URL("./pool_worker.ts", import.meta.url), { type: "module" });
+  const script = checkedScript(new URL("./pool_worker.ts", import.meta.url));
+  const worker = new Worker(script, { type: "module" });
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const timer = setTimeout(() => reject(notStarted("no answer")), START_MS);
   worker.onmessage = () => resolve();

@@ -1,5 +1,6 @@
 /** Asks ONNX Runtime what blocks answer to probes. */
 import { MdiError, type MdiErrorCode } from "../error.ts";
+import { checkedScript } from "../single_file.ts";
 import type { StageSpec } from "../stage.ts";
 import type { Probe } from "./compare.ts";
 import type { ReferenceReply, ReferenceRequest } from "./reference_protocol.ts";
@@ -17,7 +18,7 @@ export class Reference implements Disposable {
    */
   async ask(spec: StageSpec, probe: Probe): Promise<Float32Array[]> {
     const worker = this.#worker ??= new Worker(
-      new URL("./reference_worker.ts", import.meta.url),
+      checkedScript(new URL("./reference_worker.ts", import.meta.url)),
       { type: "module" },
     );
     const { promise, resolve, reject } = Promise.withResolvers<ReferenceReply>();

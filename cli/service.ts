@@ -1,0 +1,114 @@
+/** `mdi service install|uninstall|print`: a systemd unit that keeps a secondary running. */
+import { join, resolve } from "node:path";
+import type { CommandContext } from "./program.ts";
+import type { PlaceOptions, ServiceOptions } from "./service/flags.ts";
+import { nextSteps, stepsAfterRemoval } from "./service/next_steps.ts";
+import { type OwnCommand, ownCommand } from "./service/own_command.ts";
+import { inHome, type Scope, UNIT, unitText, wantedBy } from "./service/unit.ts";
+import { removeUnit, writeUnit } from "./service/unit_file.ts";
+
+/** Where the units of the whole device lie. */
+const SYSTEM_UNITS = "/etc/systemd/system";
+
+/** Writes the unit and says what to type next. */
+export async function serviceInstallCommand(
+  options: ServiceOptions,
+  { output }: CommandContext,
+): Promise<void> {
+  requireSystemd();
+  const text = unitOf(options, ownCommand());
+  const path = unitPath(options);
+  await writeUnit(path, text);
+  output.record({ type: "service", action: "install", path });
+  output.text(`wrote ${path}\n`);
+  output.log(nextSteps(scopeOf(options)), { event: "next" });
+}
+
+/** Removes the unit that mdi wrote. */
+export async function serviceUninstallCommand(
+  options: PlaceOptions,
+  { output }: CommandContext,
+): Promise<void> {
+  requireSystemd();
+  const path = unitPath(options);
+  const scope = scopeOf(options);
+  const found = await removeUnit(path, wantedBy(scope));
+  output.record({ type: "service", action: "uninstall", path, found });
+  output.text(found ? `removed ${path}\n` : `there is no ${path}\n`);
+  if (found) output.log(stepsAfterRemoval(scope), { event: "next" });
+}
+
+/** Shows the unit. */
+export function servicePrintCommand(options: ServiceOptions, { output }: CommandContext): void {
+  requireSystemd();
+  const text = unitOf(options, ownCommand());
+  output.record({ type: "service", action: "print", path: unitPath(options), text });
+  output.text(text);
+}
+
+/**
+ * The unit for flags and the mdi that is to run.
+ * @throws {RangeError} where the unit could not work.
+ */
+export function unitOf(options: ServiceOptions, own: OwnCommand): string {
+  const scope = scopeOf(options);
+  const { user, home, memory } = options;
+  if (user !== undefined && (scope === "user" || !/^[a-z_][\w-]*\$?$/i.test(user))) {
+    throw new RangeError(
+      scope === "user"
+        ? "Cannot use --user without --system: a unit of your own runs as you; leave it out"
+        : `Cannot use "${user}" as a user: it is no user's name`,
+    );
+  }
+  const hidden = own.fromSource || own.words.some(inHome) || inHome(home);
+  if (scope === "system" && user === undefined && hidden) {
+    throw new RangeError(
+      `Cannot run ${
+        own.words[0]
+      } as a user of its own: it needs a person's home directory; put the compiled file in /usr/local/bin, or name that person with --user NAME`,
+    );
+  }
+  return unitText({
+    scope,
+    command: [...own.words, ...nodeArguments(options)],
+    ...(home !== undefined && { home: resolve(home) }),
+    ...(user !== undefined && { user }),
+    ...(memory !== undefined && { memoryBytes: memory }),
+  });
+}
+
+function nodeArguments(options: ServiceOptions): string[] {
+  const { listen, name, backend, threads, pace, memory, storeLimit, log } = options;
+  const flags = {
+    ...{ listen, name, backend, threads, memory, log },
+    "store-limit": storeLimit,
+    pace: pace === undefined ? undefined : resolve(pace),
+  };
+  // One word each: a value that begins with a dash is no flag.
+  const words = Object.entries(flags).flatMap(([flag, value]) =>
+    value === undefined ? [] : [`--${flag}=${value}`]
+  );
+  return ["--secondary", ...words];
+}
+
+function scopeOf({ system }: PlaceOptions): Scope {
+  return system ? "system" : "user";
+}
+
+function unitPath({ system, dir }: PlaceOptions): string {
+  return join(dir === undefined ? system ? SYSTEM_UNITS : personalUnits() : resolve(dir), UNIT);
+}
+
+/** A person's manager looks there unless its own environment, not a shell's, says otherwise. */
+function personalUnits(): string {
+  const home = Deno.env.get("HOME");
+  if (home) return join(home, ".config", "systemd", "user");
+  throw new RangeError("Cannot place the unit: HOME is not set; name a directory with --dir");
+}
+
+function requireSystemd(): void {
+  if (Deno.build.os === "linux") return;
+  throw new RangeError(
+    `Cannot make a systemd unit on ${Deno.build.os}: run "mdi --secondary" from what starts programs there`,
+  );
+}
