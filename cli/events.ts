@@ -36,6 +36,7 @@ export function showEvents(output: Output): Disposable & { show(event: RingEvent
       const what = type === "import" ? "cutting the model" : message;
       let progress = running.get(what);
       if (!progress) {
+        output.debug(node ? `${node}: ${what}` : what, { event: type });
         const unit = UNITS.get(type) ?? "bytes";
         running.set(what, progress = startProgress(what, output.progress(), unit));
       }

@@ -2,6 +2,11 @@
 import { MdiError, messageOf } from "../wasm/error.ts";
 import type { ProgressSink } from "./progress.ts";
 
+/** What log lines are about, from what nobody may miss to what helps to find a mistake. */
+export const LOG_LEVELS = ["error", "warn", "info", "debug"] as const;
+/** One of them. */
+export type LogLevel = typeof LOG_LEVELS[number];
+
 /** How to write. */
 export interface OutputOptions {
   /** One JSON object a line on standard output and nothing else there. */
@@ -10,6 +15,12 @@ export interface OutputOptions {
   quiet: boolean;
   /** Form of the log lines. */
   log: "text" | "json";
+  /**
+   * The least that is logged; `quiet` leaves errors only.
+   *
+   * @default {"info"}
+   */
+  level?: LogLevel;
   /** Told once when nobody reads standard output any more, as after `| head -1`. */
   onClosed?: () => void;
 }
@@ -40,7 +51,17 @@ export class Output {
 
   /** Writes one event on standard error. */
   log(message: string, fields: Record<string, unknown> = {}): void {
-    if (!this.options.quiet) this.#line("info", message, fields);
+    this.#event("info", message, fields);
+  }
+
+  /** Writes one event that something is wrong, though work goes on. */
+  warn(message: string, fields: Record<string, unknown> = {}): void {
+    this.#event("warn", message, fields);
+  }
+
+  /** Writes one event that nobody needs but who looks for a mistake. */
+  debug(message: string, fields: Record<string, unknown> = {}): void {
+    this.#event("debug", message, fields);
   }
 
   /** Writes an error: a record on standard output with --json, and a line on standard error. */
@@ -56,7 +77,8 @@ export class Output {
 
   /** Where progress lines go. */
   progress(): ProgressSink {
-    const silent = this.options.quiet || this.options.log === "json";
+    const { quiet, log, level = "info" } = this.options;
+    const silent = quiet || log === "json" || level === "error" || level === "warn";
     return this.#progress ??= {
       terminal: Deno.stderr.isTerminal(),
       columns,
@@ -65,7 +87,13 @@ export class Output {
     };
   }
 
-  #line(level: "info" | "error", message: string, fields: Record<string, unknown>): void {
+  #event(level: LogLevel, message: string, fields: Record<string, unknown>): void {
+    const { quiet, level: least = "info" } = this.options;
+    const wanted = LOG_LEVELS.indexOf(quiet ? "error" : least);
+    if (LOG_LEVELS.indexOf(level) <= wanted) this.#line(level, message, fields);
+  }
+
+  #line(level: LogLevel, message: string, fields: Record<string, unknown>): void {
     const line = withoutTokens(message);
     if (this.options.log === "json") {
       const time = new Date().toISOString();

@@ -1,5 +1,6 @@
 /** The flags of every command. */
 import { type Command, Option } from "@commander-js/extra-typings";
+import { LOG_LEVELS, type LogLevel } from "./output.ts";
 
 /** Adds them, and refuses arguments that a command does not take. */
 export function withOutput<
@@ -15,7 +16,14 @@ export function withOutput<
     .addOption(
       new Option("--log <form>", "form of the log on standard error").choices(["text", "json"]),
     )
+    .addOption(logLevelOption())
     .option("--quiet", "results and errors only");
+}
+
+/** The flag of the log's level. */
+export function logLevelOption() {
+  return new Option("--log-level <level>", "the least that is logged (default: info)")
+    .choices(LOG_LEVELS);
 }
 
 /** What they come to. */
@@ -23,4 +31,5 @@ export interface OutputFlags {
   json?: true | undefined;
   quiet?: true | undefined;
   log?: string | undefined;
+  logLevel?: LogLevel | undefined;
 }

@@ -19,7 +19,7 @@ import { flagNames, strayWord } from "./usage.ts";
 export type { RootOptions };
 
 /** Root flags that every command takes. */
-const OUTPUT_FLAGS = ["json", "quiet", "log"];
+const OUTPUT_FLAGS = ["json", "quiet", "log", "logLevel"];
 /** Root flags that a secondary has for itself; all others are the starter's and travel. */
 const NODE_FLAGS = [
   ...OUTPUT_FLAGS,
@@ -52,11 +52,12 @@ export type Start = (
  */
 export function createProgram(startCommand: Start, output: OutputOptions): Command {
   const start = (
-    { json, quiet, log }: OutputFlags,
+    { json, quiet, log, logLevel }: OutputFlags,
     run: (context: CommandContext) => Promise<void>,
   ) => {
     const form = log === "json" ? "json" : "text";
-    return startCommand({ json: json ?? false, quiet: quiet ?? false, log: form }, run);
+    const level = logLevel === undefined ? {} : { level: logLevel };
+    return startCommand({ json: json ?? false, quiet: quiet ?? false, log: form, ...level }, run);
   };
   const program = new Command("mdi")
     .description("Runs one language model on several small computers.")

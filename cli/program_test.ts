@@ -79,6 +79,7 @@ Deno.test("createProgram() gives every command the flags of the root", async () 
     const flagged = { json: true, quiet: true, log: "json" as const };
     assertEquals(await parse(...command, "--json", "--quiet", "--log", "json"), flagged);
     assertEquals(await parse("--json", "--quiet", "--log", "json", ...command), flagged);
+    assertEquals(await parse(...command, "--log-level", "warn"), { ...OUTPUT, level: "warn" });
   }
 });
 
@@ -92,6 +93,8 @@ Deno.test("createProgram() says in one line what is wrong and where to look", as
   assertMatch(await refusal("--starter", "pull"), /--starter does not go with pull/);
   assertMatch(await refusal("pull", "a", "b"), /Too many arguments/);
   assertMatch(await refusal("token"), /Say which: new/);
+  assertMatch(await refusal("service"), /Say which: install, uninstall, print/);
+  assertMatch(await refusal("completions", "csh"), /Allowed choices are bash, zsh, fish/);
   assertMatch(await refusal("--wire", "f8", "--starter"), /Allowed choices are f32, f16/);
   assertMatch(await refusal("--kv", "f64", "--starter"), /Allowed choices are f32, f16, int8/);
   assertMatch(await refusal("--backend", "gpu", "--secondary"), /choices are auto, simd, ort/);

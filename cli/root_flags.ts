@@ -13,6 +13,8 @@ import {
   seedNumber,
   wholeNumber,
 } from "./args.ts";
+import type { LogLevel } from "./output.ts";
+import { logLevelOption } from "./output_flags.ts";
 import { typedModel, typedPath } from "./typed_path.ts";
 
 /** Which file of an ONNX export. */
@@ -132,6 +134,7 @@ export function addRootFlags(program: Command) {
     .addOption(
       new Option("--log <form>", "form of the log on standard error").choices(["text", "json"]),
     )
+    .addOption(logLevelOption())
     .option("--quiet", "results and errors only")
     .option(
       "--trace <file>",
@@ -181,6 +184,7 @@ export interface RootOptions {
   endWithStdin?: true;
   json?: true;
   log?: "text" | "json";
+  logLevel?: LogLevel;
   quiet?: true;
   trace?: string;
 }

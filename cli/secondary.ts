@@ -14,7 +14,8 @@ export async function secondaryCommand(
   await using node = await serveNode({
     ...nodeOptions(options),
     signal,
-    onLog: (message, fields) => output.log(`${message}`, fields),
+    onLog: (message, fields) =>
+      fields?.event === "failed" ? output.warn(message, fields) : output.log(message, fields),
   });
   output.record({ type: "ready", address: node.address, name: node.name });
   output.log(
@@ -24,7 +25,7 @@ export async function secondaryCommand(
     { event: "listening", address: node.address },
   );
   if (!node.secure) {
-    output.log(
+    output.warn(
       "Without a token it can be reached from this device only; for other devices: mdi token new",
     );
   }

@@ -1,11 +1,20 @@
 /** `mdi service install|uninstall|print`: a systemd unit that keeps a secondary running. */
 import { join, resolve } from "node:path";
+import { type BuildInfo, buildInfo } from "./build_info.ts";
+import { ownCommand } from "./own_command.ts";
 import type { CommandContext } from "./program.ts";
 import type { PlaceOptions, ServiceOptions } from "./service/flags.ts";
 import { nextSteps, stepsAfterRemoval } from "./service/next_steps.ts";
-import { type OwnCommand, ownCommand } from "./service/own_command.ts";
 import { inHome, type Scope, UNIT, unitText, wantedBy } from "./service/unit.ts";
 import { removeUnit, writeUnit } from "./service/unit_file.ts";
+
+/** The mdi that the service runs. */
+export interface ServedMdi {
+  /** How it was made. */
+  made: BuildInfo["made"];
+  /** What starts it: an absolute path, and what stands before mdi's own arguments. */
+  words: string[];
+}
 
 /** Where the units of the whole device lie. */
 const SYSTEM_UNITS = "/etc/systemd/system";
@@ -16,11 +25,19 @@ export async function serviceInstallCommand(
   { output }: CommandContext,
 ): Promise<void> {
   requireSystemd();
-  const text = unitOf(options, ownCommand());
+  const own = thisMdi();
+  const text = unitOf(options, own);
   const path = unitPath(options);
   await writeUnit(path, text);
   output.record({ type: "service", action: "install", path });
   output.text(`wrote ${path}\n`);
+  if (own.words[0]!.includes("/_npx/")) {
+    output.log(
+      `It runs ${
+        own.words[0]
+      }, which npm may remove; install Deno, or use the compiled file of mdi, and install again`,
+    );
+  }
   output.log(nextSteps(scopeOf(options)), { event: "next" });
 }
 
@@ -41,7 +58,7 @@ export async function serviceUninstallCommand(
 /** Shows the unit. */
 export function servicePrintCommand(options: ServiceOptions, { output }: CommandContext): void {
   requireSystemd();
-  const text = unitOf(options, ownCommand());
+  const text = unitOf(options, thisMdi());
   output.record({ type: "service", action: "print", path: unitPath(options), text });
   output.text(text);
 }
@@ -50,7 +67,7 @@ export function servicePrintCommand(options: ServiceOptions, { output }: Command
  * The unit for flags and the mdi that is to run.
  * @throws {RangeError} where the unit could not work.
  */
-export function unitOf(options: ServiceOptions, own: OwnCommand): string {
+export function unitOf(options: ServiceOptions, own: ServedMdi): string {
   const scope = scopeOf(options);
   const { user, home, memory } = options;
   if (user !== undefined && (scope === "user" || !/^[a-z_][\w-]*\$?$/i.test(user))) {
@@ -60,7 +77,7 @@ export function unitOf(options: ServiceOptions, own: OwnCommand): string {
         : `Cannot use "${user}" as a user: it is no user's name`,
     );
   }
-  const hidden = own.fromSource || own.words.some(inHome) || inHome(home);
+  const hidden = own.made === "source" || own.words.some(inHome) || inHome(home);
   if (scope === "system" && user === undefined && hidden) {
     throw new RangeError(
       `Cannot run ${
@@ -74,13 +91,22 @@ export function unitOf(options: ServiceOptions, own: OwnCommand): string {
     ...(home !== undefined && { home: resolve(home) }),
     ...(user !== undefined && { user }),
     ...(memory !== undefined && { memoryBytes: memory }),
+    unpacks: own.made === "self-extracting",
   });
 }
 
+/** The one that runs now. */
+function thisMdi(): ServedMdi {
+  // What may be written is the unit's to say.
+  const { program, args } = ownCommand("secondary");
+  return { made: buildInfo().made, words: [program, ...args] };
+}
+
 function nodeArguments(options: ServiceOptions): string[] {
-  const { listen, name, backend, threads, pace, memory, storeLimit, log } = options;
+  const { listen, name, backend, threads, pace, memory, storeLimit, log, logLevel } = options;
   const flags = {
     ...{ listen, name, backend, threads, memory, log },
+    "log-level": logLevel,
     "store-limit": storeLimit,
     pace: pace === undefined ? undefined : resolve(pace),
   };

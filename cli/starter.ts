@@ -64,7 +64,7 @@ async function traced<T>(
     result = await run();
   } catch (error) {
     await trace.write(await ring.recording())
-      .catch((failure) => output.log(messageOf(failure), { event: "trace" }));
+      .catch((failure) => output.warn(messageOf(failure), { event: "trace" }));
     throw error;
   }
   await trace.write(await ring.recording());

@@ -5,9 +5,9 @@
  *       examples/http_service.ts --port 8080 --peers pi-a,pi-b
  *     curl -N http://127.0.0.1:8080/generate --json '{"prompt": "Once upon a time", "max_tokens": 40}'
  *
- * `POST /generate` answers with server-sent events: `{"text": "…"}` for each piece, then `{"finish_reason": "…"}`;
- * a client that leaves ends its generation. `GET /health` names the model. Whoever is on this device may use it; for others, put a proxy in front of
- * it that knows them. Permissions as for `generator.ts`.
+ * `POST /generate` answers with server-sent events: `{"text": "…"}` for each piece, then `{"finish_reason": "…"}`.
+ * A client that leaves ends its generation. `GET /health` names the model. Whoever is on this device may use it; for
+ * others, put a proxy in front of it that knows them. Permissions as for `generator.ts`.
  *
  * @module
  */

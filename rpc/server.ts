@@ -15,7 +15,7 @@ import {
   type Http2Session,
   type ServerHttp2Session,
 } from "node:http2";
-import type { AddressInfo, Socket } from "node:net";
+import { type AddressInfo, Server as NetServer, type Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import type { ConnectRouter } from "@connectrpc/connect";
 import { MdiError, messageOf } from "../wasm/error.ts";
@@ -228,7 +228,7 @@ function createHttp2Server(options: ServeOptions): Http2Server | Http2SecureServ
   const settings = http2Settings(windowSize);
   if (!identity) return createServer({ settings });
   const { ca, cert, key } = identity;
-  return createSecureServer({
+  const server = createSecureServer({
     settings,
     ca,
     cert,
@@ -239,6 +239,19 @@ function createHttp2Server(options: ServeOptions): Http2Server | Http2SecureServ
     ALPNProtocols: ["h2"],
     handshakeTimeout: handshakeTimeoutMs,
   });
+  // Deno 2.7 has no TLS server of Node's kind: it listens with Deno.listenTls, which leaves out `ca`, `requestCert`,
+  // `minVersion` and the host, so that any stranger would be served, on all interfaces. Nor does its HTTP/2 work
+  // over a TLS socket ("Failed to open TCP handle from resource"). What it lacks is the whole of authentication.
+  if (!(server instanceof NetServer)) {
+    throw new MdiError(
+      "address_in_use",
+      `Cannot listen on ${
+        formatAddress(options.listen)
+      } with a token: Deno ${Deno.version.deno}, which runs this mdi, cannot ask peers for their certificates; use one of Deno 2.9 or newer, or stay on this device without a token`,
+      { details: { deno: Deno.version.deno } },
+    );
+  }
+  return server;
 }
 
 function remoteKey(socket: Socket | TLSSocket): string {

@@ -75,14 +75,14 @@ Deno.test("the documents' TypeScript compiles", async () => {
   assert(success, new TextDecoder().decode(stderr));
 });
 
-Deno.test("the guides' commands and flags are mdi's", () => {
+Deno.test("the documents' commands and flags are mdi's", () => {
   const program = createProgram(() => Promise.resolve(), {
     json: false,
     quiet: false,
     log: "text",
   });
-  const commands = GUIDES.flatMap((path) => commandsIn(texts.get(path)!));
-  assert(commands.length > 15, commands.join("\n"));
+  const commands = [...texts.values()].flatMap(commandsIn);
+  assert(commands.length > 60, JSON.stringify(commands));
   assertEquals(commands.flatMap((command) => strangeCommand(program, command) ?? []), []);
 });
 
@@ -94,6 +94,32 @@ Deno.test("troubleshooting.md quotes messages that mdi has", async () => {
     messages.filter((parts) => !sources.some((text) => parts.every((part) => text.includes(part)))),
     [],
   );
+});
+
+Deno.test("strangeCommand() finds what the program does not have", () => {
+  const program = createProgram(() => Promise.resolve(), {
+    json: false,
+    quiet: false,
+    log: "text",
+  });
+  const text =
+    "`mdi plan --peers a --samples 8`, `mdi store list|verify --json`, `deno task starter --kv f16`\n" +
+    "```sh\nsudo ./mdi service install --system  # once\nls\n```\n";
+  const commands = commandsIn(text);
+  assertEquals(commands.length, 5);
+  assertEquals(commands.flatMap((command) => strangeCommand(program, command) ?? []), []);
+  for (const wrong of ["plan --peer a", "stores", "store list x", "--starter --kv f8", "--peers"]) {
+    assert(strangeCommand(program, { args: wrong, whole: true }) !== undefined, wrong);
+  }
+});
+
+Deno.test("anchorsOf(), linksOf() and messagesIn() read what GitHub would show", () => {
+  const text =
+    '# One `two`: three\n## One\n## One\n[a](b.md#c) ![d](e.svg) `[f](g)` <img src="h">\n' +
+    "### `Cannot x …: it is y; do z`\n";
+  assertEquals([...anchorsOf(text)].slice(0, 3), ["one-two-three", "one", "one-1"]);
+  assertEquals(linksOf(text), ["b.md#c", "e.svg", "h"]);
+  assertEquals(messagesIn(text), [["Cannot x", "it is y", "do z"]]);
 });
 
 Deno.test("the documents name no directory of one machine", () => {

@@ -118,8 +118,10 @@ withProgram("groff", "groff formats the manual page without a warning", async (d
   const page = await written(directory, "mdi.1", "man");
   const { code, stdout, stderr } = await run("groff", ["-man", "-Tutf8", "-ww", page]);
   assertEquals([code, stderr], [0, ""]);
-  assertMatch(stdout, /CTRL|SYNOPSIS/);
-  assertMatch(stdout, /three samples|EXAMPLES/);
+  // Bold is written as a letter over itself.
+  // deno-lint-ignore no-control-regex
+  const plain = stdout.replaceAll(/[^\n]\u{8}/gu, "");
+  assertMatch(plain, /\nSYNOPSIS\n.*\n *--wire <form>\n.*\nEXAMPLES\n/s);
 });
 
 withProgram("man", "man shows the manual page", async (directory) => {

@@ -19,8 +19,10 @@ Deno.test({
 
     const printed = await service("print", "--memory", "2GB", "--name", "my pi");
     assertEquals(printed.code, 0, printed.stderr);
-    assertMatch(printed.stdout, /^ExecStart=".*--secondary "--name=my pi" --memory=2000000000/m);
-    assertMatch(printed.stdout, /^ExecStart=:\S+ run .*cli\/main\.ts --secondary/m);
+    assertMatch(
+      printed.stdout,
+      /^ExecStart=:\S+ run .*cli\/main\.ts --secondary "--name=my pi" --memory=2000000000$/m,
+    );
 
     const installed = await service("install", "--memory", "2GB", "--name", "my pi");
     assertEquals(installed.code, 0, installed.stderr);
@@ -51,6 +53,19 @@ Deno.test({
     assertEquals((await service("install")).code, 2);
     assertEquals(await Deno.readLink(path), "/dev/null");
   },
+});
+
+Deno.test("--log-level says the least that is logged", async () => {
+  await using directory = await temporaryDirectory();
+  const lines = async (...args: string[]) => {
+    const node = ["--secondary", "--listen", "127.0.0.1:0", "--log", "json", "--end-with-stdin"];
+    const { stderr, code } = await runMdi([...node, ...args], { home: directory.path });
+    assertEquals(code, 0, stderr);
+    return stderr.trim().split("\n").filter(Boolean).map((line) => JSON.parse(line).level);
+  };
+  assertEquals(await lines(), ["info", "warn"]);
+  assertEquals(await lines("--log-level", "warn"), ["warn"]);
+  assertEquals(await lines("--log-level", "error"), []);
 });
 
 Deno.test({

@@ -8,6 +8,9 @@ import { ENTRY, sha256 } from "./bundles.ts";
 import { run } from "./denort.ts";
 import type { Target } from "./targets.ts";
 
+/** What stands before the archive. */
+const SCRIPT = new URL("./self_extracting.sh", import.meta.url);
+
 /** Version of the Deno inside. */
 export const PINNED_DENO = "2.9.5";
 
@@ -46,8 +49,12 @@ export async function selfExtracting(
     ]);
     await run("gzip", ["--no-name", "--best", archive]);
     const bytes = await Deno.readFile(`${archive}.gz`);
-    const header = script(await sha256(`${archive}.gz`));
-    await Deno.writeFile(path, new TextEncoder().encode(header), { mode: 0o755 });
+    const header = (await Deno.readTextFile(SCRIPT))
+      .replace("@HASH@", await sha256(`${archive}.gz`))
+      .replace("@BYTES@", `${bytes.length}`)
+      .replace("@FLAGS@", RUNTIME_FLAGS.join(" "))
+      .replace("@ENTRY@", ENTRY);
+    await Deno.writeTextFile(path, header);
     await Deno.writeFile(path, bytes, { append: true });
     await Deno.chmod(path, 0o755);
   } finally {
@@ -71,46 +78,4 @@ async function unpackDeno(
   await run("python3", ["-m", "zipfile", "-e", wheel, work]);
   await Deno.rename(join(work, `deno-${PINNED_DENO}.data/scripts/deno`), path);
   await Deno.chmod(path, 0o755);
-}
-
-/** The shell script, which ends where the archive begins. POSIX, but for `-O` of test, which all shells have. */
-function script(hash: string): string {
-  return String.raw`#!/bin/sh
-# mdi: a program for Linux with everything inside. It unpacks itself once, then starts from there.
-set -eu
-hash=${hash}
-case $0 in */*) self=$0 ;; *) self=$(command -v -- "$0") ;; esac
-MDI_FILE=$(cd -- "$(dirname -- "$self")" && pwd -P)/$(basename -- "$self")
-export MDI_FILE DENO_NO_UPDATE_CHECK=1
-
-# Unpacks into $1, which other copies may be doing too; fails where programs cannot be kept or started there.
-unpack() {
-  mkdir -p -- "$1" 2>/dev/null && work=$(mktemp -d "$1/.mdi-XXXXXX" 2>/dev/null) || return 1
-  trap 'rm -rf -- "$work"' EXIT
-  trap 'exit 1' HUP INT TERM
-  sed '1,/^exit # the archive$/d' "$MDI_FILE" >"$work/archive" 2>/dev/null || return 1
-  if ! echo "$hash  $work/archive" | sha256sum -c - >/dev/null 2>&1; then
-    [ "$(wc -c <"$work/archive")" -eq 0 ] ||
-      { echo "mdi: error: this file was altered or is not whole; copy it anew" >&2; exit 1; }
-    return 1
-  fi
-  mkdir "$work/mdi" && tar -xzf "$work/archive" -C "$work/mdi" 2>/dev/null || return 1
-  "$work/mdi/deno" --version >/dev/null 2>&1 || return 1
-  mv -T -- "$work/mdi" "$1/mdi-$hash" 2>/dev/null || [ -O "$1/mdi-$hash" ] || return 1
-  rm -rf -- "$work"
-  trap - EXIT HUP INT TERM
-}
-
-for cache in "${"$"}{XDG_CACHE_HOME:-}" "${"$"}{HOME:+$HOME/.cache}" "${"$"}{TMPDIR:-/tmp}"; do
-  [ -n "$cache" ] || continue
-  place=$cache/mdi-$hash
-  # What another user put there is not started.
-  { [ -O "$place" ] && [ -x "$place/deno" ]; } || unpack "$cache" || { rm -rf -- "${"$"}{work:-}"; continue; }
-  exec "$place/deno" run --quiet --no-prompt --no-config --no-lock --cached-only --no-remote --no-npm \
-    ${RUNTIME_FLAGS.join(" ")} --allow-all "$place/${ENTRY}" "$@"
-done
-echo "mdi: error: Cannot unpack: none of \$XDG_CACHE_HOME, \$HOME/.cache and \$TMPDIR takes 150 MB and programs; set XDG_CACHE_HOME to a directory that can be written and is not mounted noexec" >&2
-exit 6
-exit # the archive
-`;
 }

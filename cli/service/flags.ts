@@ -31,8 +31,9 @@ export function addServiceFlags(command: Command) {
     .addOption(new Option("--backend <name>", "what computes").choices(["auto", "simd", "ort"]))
     .option("--threads <n>", "threads that compute", wholeNumber(1, MAX_THREADS))
     .option("--pace <file>", "stand for a slower device", (text) => {
-      paceFile(text);
-      return text;
+      const path = typedPath(text);
+      paceFile(path);
+      return path;
     })
     .option("--memory <bytes>", "memory it may use, like 2GB; also the unit's limit", byteCount)
     .option("--store-limit <bytes>", "disk that models may take, like 20GB", byteCount)
@@ -57,4 +58,5 @@ export interface ServiceOptions extends PlaceOptions {
   memory?: number | undefined;
   storeLimit?: number | undefined;
   log?: string | undefined;
+  logLevel?: string | undefined;
 }

@@ -15,6 +15,8 @@ export interface UnitOptions {
   user?: string | undefined;
   /** Memory that it may have. */
   memoryBytes?: number | undefined;
+  /** Whether it unpacks itself into a cache when it starts. */
+  unpacks?: boolean;
 }
 
 /** Name of the unit. */
@@ -60,7 +62,7 @@ export function wantedBy(scope: Scope): string {
   return scope === "system" ? "multi-user.target" : "default.target";
 }
 
-function runLines({ scope, command, home, user }: UnitOptions): string[] {
+function runLines({ scope, command, home, user, unpacks }: UnitOptions): string[] {
   const [program, ...rest] = command;
   if (!program?.startsWith("/") || /["'\\]/.test(program)) {
     throw new RangeError(
@@ -69,6 +71,10 @@ function runLines({ scope, command, home, user }: UnitOptions): string[] {
   }
   const variables: Word[] = [
     home === undefined ? { specifiers: "MDI_HOME=%S/mdi" } : `MDI_HOME=${home}`,
+    // The only place that is kept and that it may write.
+    ...(unpacks
+      ? [home === undefined ? { specifiers: "XDG_CACHE_HOME=%S/mdi" } : `XDG_CACHE_HOME=${home}`]
+      : []),
     "MALLOC_ARENA_MAX=2",
     "DENO_NO_UPDATE_CHECK=1",
   ];

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { unitOf } from "../service.ts";
 import { MARK, unitText } from "./unit.ts";
 
-const COMPILED = { words: ["/usr/local/bin/mdi"], fromSource: false };
+const COMPILED = { words: ["/usr/local/bin/mdi"], made: "deno compile" as const };
 
 /** The lines of a unit's settings. */
 function settings(text: string): string[] {
@@ -38,24 +38,33 @@ Deno.test("unitOf() makes a unit of one's own, without what takes root", () => {
 
 Deno.test("unitOf() hides home directories only where nothing in them is used", () => {
   const protection = (text: string) => /^ProtectHome=(.*)$/m.exec(text)?.[1];
-  const own = { words: ["/home/pi/mdi"], fromSource: false };
+  const own = { words: ["/home/pi/mdi"], made: "deno compile" as const };
   assertEquals(protection(unitOf({ system: true, user: "pi" }, own)), "read-only");
   assertEquals(protection(unitOf({ system: true, home: "/srv/mdi" }, COMPILED)), "yes");
 });
 
 Deno.test("unitOf() refuses units that could not work", () => {
   const refused: [Parameters<typeof unitOf>, RegExp][] = [
-    [[{ system: true }, { words: ["/home/pi/mdi"], fromSource: false }], /\/usr\/local\/bin/],
-    [[{ system: true }, { words: ["/opt/deno"], fromSource: true }], /--user NAME/],
+    [
+      [{ system: true }, { words: ["/home/pi/mdi"], made: "deno compile" as const }],
+      /\/usr\/local\/bin/,
+    ],
+    [[{ system: true }, { words: ["/opt/deno"], made: "source" as const }], /--user NAME/],
     [[{ user: "pi" }, COMPILED], /without --system/],
     [[{ system: true, user: "pi\nroot" }, COMPILED], /no user's name/],
     [[{ name: "a\nb" }, COMPILED], /control character/],
-    [[{}, { words: ['/opt/"mdi"'], fromSource: false }], /without quotes/],
-    [[{}, { words: ["mdi"], fromSource: false }], /absolute path/],
+    [[{}, { words: ['/opt/"mdi"'], made: "deno compile" as const }], /without quotes/],
+    [[{}, { words: ["mdi"], made: "deno compile" as const }], /absolute path/],
   ];
   for (const [args, message] of refused) {
     assertMatch(assertThrows(() => unitOf(...args), RangeError).message, message);
   }
+});
+
+Deno.test("unitOf() lets a file that unpacks itself do so where it may write", () => {
+  const own = { words: ["/usr/local/bin/mdi"], made: "self-extracting" as const };
+  assertMatch(unitOf({ system: true }, own), /^Environment=.* XDG_CACHE_HOME=%S\/mdi /m);
+  assert(!unitOf({ system: true }, COMPILED).includes("XDG_CACHE_HOME"));
 });
 
 Deno.test("unitText() has no setting twice", () => {

@@ -29,10 +29,10 @@ export function anchorsOf(text: string): Set<string> {
   return anchors;
 }
 
-/** The messages that headings quote: each as its fixed parts, in their order. */
+/** The messages that headings quote: each as its clauses without what differs, for which "…" stands. */
 export function messagesIn(text: string): string[][] {
   return [...text.matchAll(/^### `(.+)`$/gm)].map(([, message]) =>
-    message!.split("…").map((part) => part.trim()).filter((part) => /[a-z]{2}/i.test(part))
+    message!.split(/…|[:;] /).map((part) => part.trim()).filter((part) => /[a-z]{2}/i.test(part))
   );
 }
 

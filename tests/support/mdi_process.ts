@@ -19,6 +19,8 @@ export interface StartOptions {
   stdin?: string | Uint8Array;
   /** A test's limit on the whole run in ms. Default 60,000. */
   timeoutMs?: number;
+  /** A single file of mdi to start, instead of Deno with the source. */
+  file?: string;
   /** What Deno is told before the arguments. Default: `run` with all permissions and mdi's entry. */
   deno?: readonly string[];
   /** Whether it leads a process group of its own, as a terminal's command does. */
@@ -45,11 +47,12 @@ export interface MdiProcess extends AsyncDisposable {
   kill(signal?: Deno.Signal): void;
 }
 
-/** Starts `mdi ...args` from source. */
+/** Starts `mdi ...args`, from source where nothing else is said. */
 export function startMdi(args: readonly string[], options: StartOptions): MdiProcess {
   const { MDI_TOKEN: _ours, INIT_CWD: _where, ...environment } = Deno.env.toObject();
-  const child = new Deno.Command(Deno.execPath(), {
-    args: [...options.deno ?? ["run", "--no-prompt", "--allow-all", MAIN], ...args],
+  const deno = options.file ? [] : options.deno ?? ["run", "--no-prompt", "--allow-all", MAIN];
+  const child = new Deno.Command(options.file ?? Deno.execPath(), {
+    args: [...deno, ...args],
     detached: options.leadsGroup ?? false,
     ...(options.cwd !== undefined && { cwd: options.cwd }),
     env: { ...environment, NO_COLOR: "1", MDI_HOME: options.home, ...options.env },

@@ -1,0 +1,43 @@
+#!/bin/sh
+# mdi: a program for Linux with everything inside. It unpacks itself once, and starts from there.
+# POSIX but for -O of test and -T of mv, which the shells and tools of Linux have.
+set -eu
+hash=@HASH@
+bytes=@BYTES@ # of the archive behind this script
+case $0 in */*) self=$0 ;; *) self=$(command -v -- "$0") ;; esac
+MDI_FILE=$(cd -- "$(dirname -- "$self")" && pwd -P)/$(basename -- "$self")
+export MDI_FILE DENO_NO_UPDATE_CHECK=1
+work=
+
+# Unpacks into the folder $1, while other copies may; fails where programs cannot be kept or started there.
+unpack() {
+  mkdir -p -- "$1" 2>/dev/null || return 1
+  work=$(mktemp -d "$1/.mdi-XXXXXX" 2>/dev/null) || return 1
+  trap 'rm -rf -- "$work"' EXIT
+  trap 'exit 1' HUP INT TERM
+  tail -c "$bytes" -- "$MDI_FILE" >"$work/archive" 2>/dev/null || return 1
+  if ! echo "$hash  $work/archive" | sha256sum -c - >/dev/null 2>&1; then
+    echo "mdi: error: Cannot start: this file was altered or is cut off; copy it anew" >&2
+    exit 1
+  fi
+  mkdir "$work/mdi" && tar -xzf "$work/archive" -C "$work/mdi" 2>/dev/null || return 1
+  "$work/mdi/deno" --version >/dev/null 2>&1 || return 1
+  mv -T -- "$work/mdi" "$1/mdi-$hash" 2>/dev/null || [ -O "$1/mdi-$hash" ] || return 1
+  rm -rf -- "$work"
+}
+
+for cache in "${XDG_CACHE_HOME:-}" "${HOME:+$HOME/.cache}" "${TMPDIR:-/tmp}"; do
+  [ -n "$cache" ] || continue
+  place=$cache/mdi-$hash
+  # What another user put there is not started.
+  if [ ! -O "$place" ] || [ ! -x "$place/deno" ]; then
+    unpack "$cache" || {
+      [ -z "$work" ] || rm -rf -- "$work"
+      continue
+    }
+  fi
+  exec "$place/deno" run --quiet --no-prompt --no-config --no-lock --cached-only --no-remote --no-npm \
+    @FLAGS@ --allow-all "$place/@ENTRY@" "$@"
+done
+echo 'mdi: error: Cannot unpack: none of $XDG_CACHE_HOME, $HOME/.cache and $TMPDIR has 200 MB for programs; set XDG_CACHE_HOME to a directory that can be written and is not mounted noexec' >&2
+exit 6
