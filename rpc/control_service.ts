@@ -56,6 +56,11 @@ export class ControlService {
     return this.#serving?.membership;
   }
 
+  /** Settles when measurements that were under way have let go of everything; the connections are closed before. */
+  get settled(): Promise<void> {
+    return this.#profiles.settled;
+  }
+
   /** Registers the service. */
   routes(router: ConnectRouter): void {
     const implementation: ServiceImpl<typeof Control> = {

@@ -53,6 +53,7 @@ export interface ProfileServiceOptions {
 export class ProfileService {
   #options: ProfileServiceOptions;
   #measuredFor: string | undefined;
+  #work: Promise<void> = Promise.resolve();
 
   /** Makes one that measures nothing yet. */
   constructor(options: ProfileServiceOptions) {
@@ -62,6 +63,11 @@ export class ProfileService {
   /** Name of the starter that the node is measured for now. */
   get measuredFor(): string | undefined {
     return this.#measuredFor;
+  }
+
+  /** Settles when the last measurement so far has let go of everything. */
+  get settled(): Promise<void> {
+    return this.#work;
   }
 
   /**
@@ -126,6 +132,7 @@ export class ProfileService {
         },
         (error: Error) => responses.end(error),
       );
+      this.#work = work;
       try {
         yield* responses;
       } finally {

@@ -64,11 +64,15 @@ async function startNode(options: ServeNodeOptions): Promise<MdiNode> {
       ringRoutes(router, () => control.membership);
     },
   });
+  const close = async () => {
+    await server.close();
+    await control.settled;
+  };
   return {
     name: node.name,
     address: formatAddress(server.address),
     secure: node.identity !== undefined,
-    close: () => server.close(),
-    [Symbol.asyncDispose]: () => server.close(),
+    close,
+    [Symbol.asyncDispose]: close,
   };
 }
