@@ -25,7 +25,10 @@ Deno.test("mdi refuses flags that are wrong, before it loads anything", async ()
   const cases: [string[], RegExp][] = [
     [[], /Say what this node is: --starter, --secondary or --demo; see "mdi --help"/],
     [["--strater"], /Unknown option '--strater' \(Did you mean --starter\?\)/],
-    [["pul"], /no command "pul"; there are pull, inspect, plan, simulate, doctor, store, token, verify/],
+    [
+      ["pul"],
+      /no command "pul"; there are pull, inspect, plan, simulate, doctor, store, token, verify/,
+    ],
     [["--starter", "hello"], /no command "hello".*goes after --prompt/],
     [["store", "lst"], /no command "lst"; there are list, verify, remove/],
     [["store", "list", "x"], /too many arguments.*got 1: x/i],
