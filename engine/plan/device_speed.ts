@@ -16,6 +16,9 @@ export interface Quota {
 /** What makes a device slower. */
 export type Throttle = Slowdown | Quota;
 
+/** Periods that rounding may add to work which ends with one. */
+const ROUNDING = 1e-9;
+
 /** A device's speed. */
 export class DeviceSpeed {
   /** In the order of time; each holds until the next. */
@@ -69,7 +72,8 @@ function finishUnder(throttle: Throttle, from: number, ms: number): number {
   const { atMs, periodMs, share } = throttle;
   const running = share * periodMs;
   const total = runningMs(throttle, from) + ms;
-  const periods = Math.ceil(total / running) - 1;
+  // A rest of rounding alone does not wait for the next period.
+  const periods = Math.ceil(total / running - ROUNDING) - 1;
   return atMs + periods * periodMs + (total - periods * running);
 }
 

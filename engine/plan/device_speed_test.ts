@@ -23,6 +23,16 @@ Deno.test("DeviceSpeed stands still for a part of each period", () => {
   assertEquals(speed.finish(56, 0), 56);
 });
 
+Deno.test("DeviceSpeed does not wait a period for what rounding left of its work", () => {
+  const speed = new DeviceSpeed([{ atMs: 0, periodMs: 1, share: 0.1 }]);
+  for (let first = 1; first < 40; first++) {
+    for (let second = 1; second < 40; second++) {
+      const whole = speed.finish(0, first + second);
+      assertAlmostEquals(speed.finish(speed.finish(0, first), second), whole, 1e-6);
+    }
+  }
+});
+
 Deno.test("DeviceSpeed ends its work with its life", () => {
   const speed = new DeviceSpeed([], 30);
   assertEquals(speed.finish(10, 10), 20);
