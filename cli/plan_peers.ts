@@ -1,19 +1,15 @@
 /** `mdi plan --peers`: what devices that are there would give together. */
 import { type PeersPlan, planPeers } from "../rpc/plan_peers.ts";
 import { showEvents } from "./events.ts";
-import { nodeOptions } from "./node_options.ts";
+import { ringOptions, type StarterFlags } from "./node_options.ts";
 import { recordOf } from "./output.ts";
 import type { CommandContext, RootOptions } from "./program.ts";
 import { renderTable } from "./table.ts";
 
 /** What it takes: flags of the starter, and what is its own. */
 export type PlanPeersOptions =
-  & Pick<
-    RootOptions,
-    | ("listen" | "name" | "token" | "backend" | "threads" | "pace" | "memory" | "storeLimit")
-    | ("peers" | "advertise" | "wire" | "kv" | "slots")
-    | ("model" | "dtype" | "tokenizer" | "context" | "samples")
-  >
+  & StarterFlags
+  & Pick<RootOptions, "samples">
   & {
     /** Plan for one sample's next token. */
     latency?: true;
@@ -31,23 +27,13 @@ export async function measurePlan(
   options: PlanPeersOptions,
   { output, signal }: CommandContext,
 ): Promise<MeasuredPlan> {
-  const { model, dtype, tokenizer, peers, advertise, wire, kv, slots, context } = options;
   const samples = options.latency ? 1 : options.samples;
   let plan: PeersPlan;
   {
     using events = showEvents(output);
     plan = await planPeers({
-      ...nodeOptions(options),
-      ...(model !== undefined && { model }),
-      ...(dtype !== undefined && { dtype }),
-      ...(tokenizer !== undefined && { tokenizer }),
-      ...(peers !== undefined && { peers }),
-      ...(advertise !== undefined && { advertise }),
-      ...(wire !== undefined && { wire }),
-      ...(kv !== undefined && { kv }),
-      ...(slots !== undefined && { slots }),
-      ...(context !== undefined && { context }),
-      ...(samples !== undefined && { samples, slots: slots ?? samples }),
+      ...ringOptions(options),
+      ...(samples !== undefined && { samples, slots: options.slots ?? samples }),
       again: options.measure ?? false,
       signal,
       onEvent: events.show,

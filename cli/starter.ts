@@ -1,9 +1,9 @@
 /** `mdi --starter`: load the model over the ring, then generate or chat. */
-import { openRing, type RingOptions } from "../rpc/open_ring.ts";
+import { openRing } from "../rpc/open_ring.ts";
 import type { GenerateOptions, Prompt, Ring } from "../rpc/ring.ts";
 import { chatLoop } from "./chat.ts";
 import { generateAll, type Job } from "./generate.ts";
-import { nodeOptions } from "./node_options.ts";
+import { ringOptions } from "./node_options.ts";
 import type { Output } from "./output.ts";
 import type { CommandContext, RootOptions } from "./program.ts";
 import { parseIds, readPrompt } from "./prompts.ts";
@@ -77,27 +77,16 @@ async function loadRing(
   context: CommandContext,
 ): Promise<Ring> {
   const { output, signal } = context;
-  const { model, dtype, tokenizer, peers, advertise, layers, wire, kv, slots } = options;
-  const { context: positions } = options;
+  const { layers, trace } = options;
   using events = showEvents(output);
-  const ringOptions: RingOptions = {
-    ...nodeOptions(options),
-    ...(model !== undefined && { model }),
-    ...(dtype !== undefined && { dtype }),
-    ...(tokenizer !== undefined && { tokenizer }),
-    ...(peers !== undefined && { peers }),
-    ...(advertise !== undefined && { advertise }),
+  return await openRing({
+    ...ringOptions(options),
     ...(layers !== undefined && { layers }),
-    ...(wire !== undefined && { wire }),
-    ...(kv !== undefined && { kv }),
-    ...(slots !== undefined && { slots }),
     samples,
-    ...(options.trace !== undefined && { trace: true }),
-    ...(positions !== undefined && { context: positions }),
+    ...(trace !== undefined && { trace: true }),
     signal,
     onEvent: events.show,
-  };
-  return await openRing(ringOptions);
+  });
 }
 
 /** A prompt as it is shown and as it goes into the ring. */

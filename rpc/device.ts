@@ -15,8 +15,6 @@ export interface DeviceLimits {
   memoryBytes: number | null;
 }
 
-export { freeMemory };
-
 /** Addresses of a WebAssembly memory, which holds weights and caches, without what else is in it. */
 export const ADDRESSABLE_BYTES = 2 ** 32 - 200e6;
 

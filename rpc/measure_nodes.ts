@@ -93,12 +93,13 @@ export async function measureNodes(options: MeasureNodesOptions): Promise<Measur
     signal: stop,
     onProgress: tell(node.name),
   });
+  const manifestJson = JSON.stringify(manifest);
   const theirs = peers.map(async (peer, i) => {
     const others = peers.filter((_, other) => other !== i).map((other) => other.remoteAddress);
     const profiled = await peer.profile(
       {
         starter: node.name,
-        manifest: JSON.stringify(manifest),
+        manifest: manifestJson,
         providers: [...others, ownAddress(peer, options)].map(formatAddress),
         kv: kvToWire(kv),
         again,

@@ -4,19 +4,20 @@
  */
 import { create } from "@bufbuild/protobuf";
 import { MdiError } from "../wasm/error.ts";
+import { wholeMegabytes } from "../wasm/whole_megabytes.ts";
 import { kvUnsupported } from "../wasm/load_stage.ts";
 import type { Pace } from "../wasm/pace.ts";
 import type { Backend, Stage } from "../wasm/stage.ts";
 import { leastStageBytes } from "../wasm/stage_memory.ts";
-import { loadWorkerStage } from "../wasm/worker_stage.ts";
-import { collectGarbage } from "../engine/device/memory.ts";
+import { collectGarbage, freeMemory } from "../engine/device/memory.ts";
+import { loadStoredStage } from "../engine/load_stored_stage.ts";
 import { type KvLimit, kvLimit, wholePages } from "../engine/ring/kv_budget.ts";
 import { MAX_FRAME_ROWS } from "../engine/ring/message.ts";
 import { relay } from "../engine/ring/relay.ts";
 import { SpanRecorder } from "../engine/ring/spans.ts";
 import type { Store } from "../engine/store/store.ts";
 import { type Configuration, readConfiguration } from "./configuration.ts";
-import { freeForCaches, freeMemory } from "./device.ts";
+import { freeForCaches } from "./device.ts";
 import { fetchBlocks } from "./fetch_blocks.ts";
 import { createFrameCodec, type FrameCodec } from "./frame.ts";
 import {
@@ -139,21 +140,11 @@ export class Membership implements AsyncDisposable {
     // With its manifest the model shows in this device's own list, and stays until it is removed there.
     await pin.add(await store.putManifest(manifest));
     onProgress("load", 0, 0);
-    const stage = await loadWorkerStage(backend, {
+    const stage = await loadStoredStage({
+      ...{ manifest, blocks, store, backend, threads, kv, memoryBytes, pace, signal },
       model: plainWord(manifest.name),
       range: { embed: false, layers, head: false },
-      blocks: blocks.map(({ name, hash }) => ({ name, path: store.path(hash), hash })),
-      dModel: manifest.config.hidden,
-      vocab: manifest.config.vocab,
-      memoryBytes: freeMemory(memoryBytes),
-      threads,
-      kv,
-      packed: store.layout.packed,
-    }, {
-      signal,
-      pace,
       onPack: (done, total) => onProgress("pack", done, total),
-      askRoom: (bytes) => store.packedRoom(bytes, plainWord(manifest.name)),
     });
     this.#stage = this.#owned.use(stage);
     const { info } = stage;
@@ -295,13 +286,12 @@ function requireMemory(
     backend,
   );
   if (required <= available) return;
-  const megabytes = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`;
   throw new MdiError(
     "memory",
     `Cannot load layers ${layers[0]} to ${layers[1]} of ${plainWord(manifest.name)}: that needs ${
-      megabytes(required)
+      wholeMegabytes(required)
     } of memory at least and ${
-      megabytes(available)
+      wholeMegabytes(available)
     } are free; give this node fewer layers with --layers, add a node, or take a smaller model`,
     { details: { requiredBytes: Math.ceil(required), availableBytes: Math.floor(available) } },
   );

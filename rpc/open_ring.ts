@@ -2,6 +2,7 @@
 import type { Stage } from "../wasm/stage.ts";
 import { cancellable } from "../engine/cancellable.ts";
 import { RingDriver } from "../engine/ring/driver.ts";
+import { CHUNK_ROWS } from "../engine/ring/message.ts";
 import { createScheduler } from "../engine/ring/scheduler.ts";
 import { SpanRecorder } from "../engine/ring/spans.ts";
 import { kvLimit } from "../engine/ring/kv_budget.ts";
@@ -23,8 +24,6 @@ import { RingTrace } from "./trace.ts";
 import { VERSION } from "./version.ts";
 import { Wiring } from "./wiring.ts";
 
-/** Rows of a prefill chunk; larger ones cost memory and give nothing in ONNX Runtime. */
-const CHUNK_ROWS = 32;
 /** Samples that may wait for a slot. */
 const QUEUE_LIMIT = 1024;
 

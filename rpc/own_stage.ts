@@ -1,11 +1,10 @@
 /** The starter's own part of the model. */
 import type { KvType, Stage } from "../wasm/stage.ts";
-import { loadWorkerStage } from "../wasm/worker_stage.ts";
+import { loadStoredStage } from "../engine/load_stored_stage.ts";
 import type { Manifest } from "../engine/model/types.ts";
 import type { Plan } from "../engine/plan/plan.ts";
 import type { Store } from "../engine/store/store.ts";
 import { blocksFor } from "./configuration.ts";
-import { freeMemory } from "./device.ts";
 import type { ResolvedNode } from "./ring_options.ts";
 
 /** What the starter's stage is loaded with. */
@@ -24,26 +23,17 @@ export function loadOwnStage(
 ): Promise<Stage> {
   const { layers } = plan.nodes[0]!;
   node.onEvent({ type: "load", message: "loading", done: 0, total: 0 });
-  return loadWorkerStage(node.backend, {
+  return loadStoredStage({
+    ...{ manifest, store, kv, signal },
     model: manifest.name,
     range: { embed: true, layers, head: true },
-    blocks: blocksFor(manifest, layers, ["embed", "head"]).map(({ name, hash }) => ({
-      name,
-      path: store.path(hash),
-      hash,
-    })),
-    dModel: manifest.config.hidden,
-    vocab: manifest.config.vocab,
-    memoryBytes: freeMemory(node.memoryBytes),
+    blocks: blocksFor(manifest, layers, ["embed", "head"]),
+    backend: node.backend,
     threads: node.threads,
-    kv,
-    packed: store.layout.packed,
-  }, {
-    signal,
+    memoryBytes: node.memoryBytes,
     pace: node.pace,
     onPack: (done, total) =>
       node.onEvent({ type: "load", message: "packing weights", done, total }),
-    askRoom: (bytes) => store.packedRoom(bytes, manifest.name),
   }).then((stage) => {
     for (const message of stage.info.notes) {
       node.onEvent({ type: "note", node: node.name, message });

@@ -1,6 +1,6 @@
 /** From what was measured to the question that the planner answers. Pure. */
 import { nodeBytes, residentBytes } from "../wasm/stage_memory.ts";
-import type { StageProfile } from "../wasm/profile.ts";
+import { PROFILE_CACHED, type StageProfile } from "../wasm/profile.ts";
 import type { RowTimes } from "../wasm/row_times.ts";
 import type { Manifest } from "../engine/model/types.ts";
 import type { PlanDevice, PlanLink, PlanProblem } from "../engine/plan/problem.ts";
@@ -8,8 +8,6 @@ import { ADDRESSABLE_BYTES, KV_SHARE } from "./device.ts";
 
 /** Cached tokens that a row meets on average: half of an answer of usual length. */
 export const TYPICAL_CACHED = 128;
-/** Tokens that a layer was measured with, each row its own (see {@linkcode StageProfile}). */
-const PROFILED_CACHED = 32;
 /** Positions that are counted on, where nobody says how many and the model has more. */
 const DEFAULT_CONTEXT = 1024;
 /** Bytes of a decode frame beside its rows, the connection's own included. */
@@ -130,7 +128,7 @@ function withCall({ rows, ms }: RowTimes, { callMs }: StageProfile): RowTimes {
 
 /** One layer over rows that meet `cached` tokens each. */
 export function layerTimes({ layer, layerCachedMs }: StageProfile, cached: number): RowTimes {
-  const more = layerCachedMs * (cached - PROFILED_CACHED);
+  const more = layerCachedMs * (cached - PROFILE_CACHED);
   return {
     rows: layer.rows,
     ms: layer.ms.map((ms, i) => Math.max(LEAST_MS, ms + more * layer.rows[i]!)),

@@ -1,12 +1,13 @@
 /** What a ring's options come to once its model and its peers are known. */
 import { nodeBytes, residentBytes } from "../wasm/stage_memory.ts";
 import type { Backend } from "../wasm/stage.ts";
+import { freeMemory } from "../engine/device/memory.ts";
 import { MAX_FRAME_ROWS } from "../engine/ring/message.ts";
 import type { Manifest } from "../engine/model/types.ts";
 import { parseLayers } from "../engine/plan/parse_layers.ts";
 import { type Plan, planFromCounts } from "../engine/plan/plan.ts";
 import { splitLayers } from "../engine/plan/split.ts";
-import { backendOf, freeMemory, plannedThreads } from "./device.ts";
+import { backendOf, plannedThreads } from "./device.ts";
 import { blocksFor } from "./configuration.ts";
 import type { Peer } from "./peer.ts";
 import type { ResolvedNode } from "./ring_options.ts";

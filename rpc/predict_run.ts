@@ -1,6 +1,7 @@
 /** What a plan would have said of a run, had it known the run's samples and their lengths. Pure. */
 import { type RowTimes, timeOf } from "../wasm/row_times.ts";
 import { ringCost, shareFrames, timePerToken } from "../engine/plan/cost.ts";
+import { CHUNK_ROWS } from "../engine/ring/message.ts";
 import type { PlanBasis } from "./choose_plan.ts";
 import { layerTimes, withLoad } from "./plan_problem.ts";
 
@@ -30,9 +31,6 @@ export interface RunPrediction {
   /** Milliseconds of computing for each generated token, with the prompts', by node in the ring's order. */
   msPerToken: number[];
 }
-
-/** Rows that a prompt is taken in at a time. */
-const CHUNK_ROWS = 32;
 
 /**
  * Predicts a run that is over. Tokens come as the cost model says for the samples that were under way on

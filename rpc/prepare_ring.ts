@@ -1,12 +1,12 @@
 /** What a ring and a plan of one begin with: the node itself, its store, its peers, the model. */
 import { MdiError } from "../wasm/error.ts";
 import type { KvType } from "../wasm/stage.ts";
+import { freeMemory } from "../engine/device/memory.ts";
 import { type LoadedModel, loadModel } from "../engine/load_model.ts";
 import { openStore, type Store } from "../engine/store/store.ts";
 import { type Address, parseAddress } from "./address.ts";
 import { requireTokenBeyondLoopback } from "./admission.ts";
 import { connectPeers } from "./connect_peers.ts";
-import { freeMemory } from "./device.ts";
 import { kvCapabilities, requireKvBackend, requireKvType } from "./kv_type.ts";
 import type { RingOptions } from "./open_ring.ts";
 import { requireTypes } from "./option_types.ts";

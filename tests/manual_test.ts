@@ -2,6 +2,7 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { join } from "node:path";
 import { runMdi } from "./support/mdi_process.ts";
+import { isThere } from "./support/programs.ts";
 import { temporaryDirectory } from "./support/refusal.ts";
 
 interface Ran {
@@ -14,15 +15,6 @@ async function run(program: string, args: string[]): Promise<Ran> {
   const { code, stdout, stderr } = await new Deno.Command(program, { args }).output();
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
   return { code, stdout: text(stdout), stderr: text(stderr) };
-}
-
-function isThere(program: string): boolean {
-  try {
-    return new Deno.Command(program, { args: ["--version"], stdout: "null", stderr: "null" })
-      .outputSync().success;
-  } catch {
-    return false;
-  }
 }
 
 /** Writes what `mdi ...args` prints into a file. */

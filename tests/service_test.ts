@@ -3,6 +3,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "node:path";
 import { unitText } from "../cli/service/unit.ts";
 import { type Ended, runMdi } from "./support/mdi_process.ts";
+import { isThere } from "./support/programs.ts";
 import { temporaryDirectory } from "./support/refusal.ts";
 
 const LINUX = Deno.build.os === "linux";
@@ -132,12 +133,3 @@ Deno.test({
     }
   },
 });
-
-function isThere(program: string): boolean {
-  try {
-    return new Deno.Command(program, { args: ["--version"], stdout: "null", stderr: "null" })
-      .outputSync().success;
-  } catch {
-    return false;
-  }
-}

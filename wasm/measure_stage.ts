@@ -5,7 +5,7 @@
  * what else the device does makes times longer, never shorter.
  */
 import { MeasuredTimes } from "./measured_times.ts";
-import type { StageProfile } from "./profile.ts";
+import { PROFILE_CACHED, type StageProfile } from "./profile.ts";
 import type { RowTimes } from "./row_times.ts";
 import type { Stage } from "./stage.ts";
 import { type MeasuredSample, StageTimer } from "./stage_timer.ts";
@@ -40,8 +40,6 @@ export interface MeasureOptions {
 
 /** Rows of the measured decode frames: kernels take rows four at a time, so the steps are at 3 and 4, 7 and 8. */
 const DECODE_ROWS = [1, 2, 3, 4, 5, 7, 8, 16];
-/** Cached tokens that a profile's decode times are for. */
-export const PROFILE_CACHED = 32;
 /** Cached tokens of the sample that tells what more of them cost: at most, at least. */
 const LONG = 256;
 const LEAST_LONG = 96;

@@ -3,15 +3,18 @@ import { MdiError, messageOf } from "./error.ts";
 import { readRowTimes, type RowTimes } from "./row_times.ts";
 import { MAX_THREADS } from "./stage.ts";
 
+/** Cached tokens that a profile's decode times are for. */
+export const PROFILE_CACHED = 32;
+
 /** What a node takes per model shape, weight type and thread count; `measure_stage.ts` measures it. Times in ms. */
 export interface StageProfile {
   /** What computed: "simd" or "ort". */
   backend: string;
   /** Threads it computed with. */
   threads: number;
-  /** One layer, decode rows of different samples with 32 cached tokens each. */
+  /** One layer, decode rows of different samples with {@linkcode PROFILE_CACHED} tokens each. */
   layer: RowTimes;
-  /** Added for each layer, row and cached token beyond these 32: attention over the cache. */
+  /** Added for each layer, row and cached token beyond these: attention over the cache. */
   layerCachedMs: number;
   /** One layer, rows of one sample from position 0. */
   prefillLayer: RowTimes;

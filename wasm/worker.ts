@@ -6,7 +6,7 @@
 import { MdiError, messageOf } from "./error.ts";
 import { RemoteThreads } from "./compute_threads.ts";
 import { loadStage } from "./load_stage.ts";
-import { sleepUntil } from "./pace.ts";
+import { sharedNow, sleepUntil } from "./pace.ts";
 import type { LoadHooks, Stage } from "./stage.ts";
 import type { Computed, WorkerEvent, WorkerReply, WorkerRequest } from "./worker_protocol.ts";
 
@@ -60,7 +60,7 @@ async function execute(request: Exclude<WorkerRequest, { op: "room" | "thread" }
       return;
     }
     if (!stage) throw new MdiError("internal", "Cannot compute: no stage is loaded");
-    const started = now();
+    const started = sharedNow();
     if (request.op === "candidates") {
       const candidates = await stage.candidates(request.hidden, request.count);
       if (request.until !== undefined) sleepUntil(request.until);
@@ -83,13 +83,8 @@ async function execute(request: Exclude<WorkerRequest, { op: "room" | "thread" }
   }
 }
 
-/** Milliseconds since the epoch: threads have clocks of their own, which start with them. */
-function now(): number {
-  return performance.timeOrigin + performance.now();
-}
-
 function computed(stage: Stage, started: number): Computed {
-  return { computeMs: stage.computeMs(), started, ended: now() };
+  return { computeMs: stage.computeMs(), started, ended: sharedNow() };
 }
 
 function tell(event: WorkerEvent): void {

@@ -3,6 +3,7 @@
  * soonest. A pure function; equal problems get equal plans.
  */
 import { MdiError } from "../../wasm/error.ts";
+import { wholeMegabytes } from "../../wasm/whole_megabytes.ts";
 import { MAX_RING_NODES } from "../ring/message.ts";
 import { independentReplicas, oneNodeAlone, type Replicas, type SingleNode } from "./alone.ts";
 import { type RingCost, ringCost, rowChoices, shareFrames } from "./cost.ts";
@@ -140,7 +141,9 @@ function tooBig(problem: PlanProblem, room: readonly number[]): MdiError {
   const short: string[] = [];
   const starter = nodes[0]!;
   const missing = bytesBesideLayers(problem, true) - starter.memoryBytes;
-  if (missing > 0) short.push(`${starter.name} lacks ${megabytes(missing)} for embed and head`);
+  if (missing > 0) {
+    short.push(`${starter.name} lacks ${wholeMegabytes(missing)} for embed and head`);
+  }
   const held = room.map((count) => Math.max(0, count));
   const largest = held.slice(1).sort((a, b) => b - a).slice(0, MAX_RING_NODES - 1);
   const total = largest.reduce((a, b) => a + b, held[0]!);
@@ -150,8 +153,10 @@ function tooBig(problem: PlanProblem, room: readonly number[]): MdiError {
     const most = nodes.length > MAX_RING_NODES ? ` on ${MAX_RING_NODES} nodes at most` : "";
     short.push(
       `${layers} layers with caches for ${samples} × ${context} tokens take ${
-        megabytes(layers * bytesPerLayer(problem))
-      } and there is room for ${total}${most} (${each}), so ${megabytes(missingBytes)} are missing`,
+        wholeMegabytes(layers * bytesPerLayer(problem))
+      } and there is room for ${total}${most} (${each}), so ${
+        wholeMegabytes(missingBytes)
+      } are missing`,
     );
   }
   return new MdiError(
@@ -161,8 +166,4 @@ function tooBig(problem: PlanProblem, room: readonly number[]): MdiError {
     }; free memory, add a node, or take fewer samples or a smaller context`,
     { details: { layers, room: total, missingBytes } },
   );
-}
-
-function megabytes(bytes: number): string {
-  return `${Math.ceil(bytes / 1e6)} MB`;
 }

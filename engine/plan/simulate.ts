@@ -8,7 +8,7 @@ import { MdiError } from "../../wasm/error.ts";
 import { timeOf } from "../../wasm/row_times.ts";
 import { formatBytes } from "../format_bytes.ts";
 import { kvLimit } from "../ring/kv_budget.ts";
-import { LINK_CREDITS, MAX_FRAME_ROWS } from "../ring/message.ts";
+import { CHUNK_ROWS, LINK_CREDITS, MAX_FRAME_ROWS } from "../ring/message.ts";
 import { createScheduler } from "../ring/scheduler.ts";
 import { VirtualClock } from "../ring/virtual_clock.ts";
 import { randomStream } from "../text/random.ts";
@@ -19,9 +19,6 @@ import { RunRecorder, type SimulationTotals } from "./run_recorder.ts";
 import { type SimulatedLink, type SimulatedNode, SimulatedRing } from "./simulated_ring.ts";
 import type { Timeline } from "./timeline.ts";
 import { type Arrival, arrivals, LINK_STREAMS, longest, type Workload } from "./workload.ts";
-
-/** Rows of a prefill chunk, as rings have them. */
-const CHUNK_ROWS = 32;
 
 /** Which device has how many layers; a planned ring is one. */
 export interface SimulatedPlan {

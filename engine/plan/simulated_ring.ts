@@ -9,7 +9,7 @@
  */
 import type { FrameSegment, RingAction, RingEvent, Scheduler } from "../ring/schedule.ts";
 import type { VirtualClock } from "../ring/virtual_clock.ts";
-import { VirtualLink } from "../ring/virtual_link.ts";
+import { VirtualLink, type VirtualLinkOptions } from "../ring/virtual_link.ts";
 import { VirtualWorker } from "../ring/virtual_worker.ts";
 import type { DeviceSpeed } from "./device_speed.ts";
 import type { TimelineFrame, TimelineSpan, TimelineWork } from "./timeline.ts";
@@ -31,16 +31,10 @@ export interface SimulatedNode {
 }
 
 /** A modelled link. */
-export interface SimulatedLink {
-  rttMs: number;
-  mbit: number;
-  jitterMs: number;
-  loss: number;
-  /** How long a loss holds the connection up; as TCP does where it is left out. */
-  stallMs?: number | undefined;
-  /** Numbers of [0, 1). */
-  random: () => number;
-}
+export type SimulatedLink = Omit<
+  VirtualLinkOptions<unknown>,
+  "credits" | "deliver" | "observe"
+>;
 
 /** What a ring is made from. */
 export interface SimulatedRingOptions {

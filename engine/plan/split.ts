@@ -1,5 +1,6 @@
 /** The default split: before anything is measured, by cores and free memory. */
 import { MdiError } from "../../wasm/error.ts";
+import { wholeMegabytes } from "../../wasm/whole_megabytes.ts";
 import { type Plan, planFromCounts } from "./plan.ts";
 
 /** What the default split knows of a node. */
@@ -117,7 +118,7 @@ function tooBig(
     const least = taken[i]! + (i === 0 ? 0 : perLayer[i]!);
     const missing = least - node.memoryFreeBytes;
     const what = i === 0 ? "embed and head" : "one layer";
-    return missing > 0 ? [`${node.name} lacks ${megabytes(missing)} for ${what}`] : [];
+    return missing > 0 ? [`${node.name} lacks ${wholeMegabytes(missing)} for ${what}`] : [];
   });
   const held = sum(room.map((count) => Math.max(0, count)));
   const each = nodes.map((node, i) => `${node.name} ${Math.max(0, room[i]!)}`).join(", ");
@@ -126,8 +127,8 @@ function tooBig(
   const missingBytes = Math.max(0, layers - held) * layer;
   if (missingBytes > 0) {
     short.push(
-      `${layers} layers take ${megabytes(layers * layer)} and there is room for ${held} ` +
-        `(${each}), so ${megabytes(missingBytes)} are missing`,
+      `${layers} layers take ${wholeMegabytes(layers * layer)} and there is room for ${held} ` +
+        `(${each}), so ${wholeMegabytes(missingBytes)} are missing`,
     );
   }
   return new MdiError(
@@ -135,10 +136,6 @@ function tooBig(
     `Cannot place the model: ${short.join("; ")}; free memory or add a node`,
     { details: { layers, room: held, missingBytes } },
   );
-}
-
-function megabytes(bytes: number): string {
-  return `${Math.ceil(bytes / 1e6)} MB`;
 }
 
 function sum(values: readonly number[]): number {

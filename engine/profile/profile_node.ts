@@ -4,11 +4,11 @@ import { measureStages } from "../../wasm/measure_stage.ts";
 import type { Pace } from "../../wasm/pace.ts";
 import type { StageProfile } from "../../wasm/profile.ts";
 import { simdLevel } from "../../wasm/simd/level.ts";
-import type { Backend, KvType, Stage, StageInfo, StageRange, StageSpec } from "../../wasm/stage.ts";
+import type { Backend, KvType, Stage, StageInfo, StageRange } from "../../wasm/stage.ts";
 import { nodeBytes, residentBytes } from "../../wasm/stage_memory.ts";
-import { loadWorkerStage } from "../../wasm/worker_stage.ts";
 import { cpuName, deviceState, isThrottled } from "../device/facts.ts";
 import { collectGarbage, freeMemory } from "../device/memory.ts";
+import { loadStoredStage } from "../load_stored_stage.ts";
 import type { BlockEntry, Manifest } from "../model/types.ts";
 import type { Store } from "../store/store.ts";
 import { blocksToProfile } from "./profile_blocks.ts";
@@ -178,21 +178,9 @@ function load(
   backend: Backend,
   threads: number,
 ): Promise<Stage> {
-  const spec: StageSpec = {
-    model,
-    range,
-    blocks: blocks.map(({ name, hash }) => ({ name, path: store.path(hash), hash })),
-    dModel: manifest.config.hidden,
-    vocab: manifest.config.vocab,
-    memoryBytes: freeMemory(memoryBytes),
-    threads,
-    kv,
-    packed: store.layout.packed,
-  };
-  return loadWorkerStage(backend, spec, {
-    ...(signal && { signal }),
+  return loadStoredStage({
+    ...{ manifest, model, range, blocks, store, backend, threads, kv, memoryBytes, signal },
     onPack: (done, total) => onProgress?.("pack", done, total),
-    askRoom: (bytes) => store.packedRoom(bytes, model),
   });
 }
 

@@ -3,6 +3,9 @@
 /** Rows that a frame may have at most: a prefill chunk, or a row of every slot. */
 export const MAX_FRAME_ROWS = 512;
 
+/** Rows of a prefill chunk; larger ones cost memory and give nothing in ONNX Runtime. */
+export const CHUNK_ROWS = 32;
+
 /**
  * Messages that a link's receiver lets come before it takes one: as many as are under way on a link of 20 ms
  * between quick stages. With full frames, which no scheduler sends, they are 38 MB at a width of 576 values

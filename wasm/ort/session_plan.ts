@@ -4,6 +4,7 @@
  */
 import type { OpenBlocks } from "../block_file.ts";
 import { MdiError } from "../error.ts";
+import { wholeMegabytes } from "../whole_megabytes.ts";
 import type { StageSpec } from "../stage.ts";
 import { joinBlocks } from "./join.ts";
 import { RESIDENT_SHARE, RUNTIME_BYTES } from "./memory.ts";
@@ -59,7 +60,7 @@ export function planSessions(
     const { expandedBytes, packedBytes } = totals(expanded);
     if (expandedBytes > 0) {
       expanded.notes.push(
-        `weights expanded to f32: ${megabytes(expandedBytes)}, 10 to 25 times faster than ` +
+        `weights expanded to f32: ${wholeMegabytes(expandedBytes)}, 10 to 25 times faster than ` +
           "quantised in ONNX Runtime's WebAssembly build",
       );
     }
@@ -70,8 +71,8 @@ export function planSessions(
   if (!fits(packed, available)) throw tooLarge(spec, packed, available);
   packed.notes.push(
     `${packedNote(totals(packed).packedBytes)}; loading them as f32 needs ${
-      megabytes(expanded.peakBytes)
-    } of memory, and ${megabytes(available)} are free`,
+      wholeMegabytes(expanded.peakBytes)
+    } of memory, and ${wholeMegabytes(available)} are free`,
   );
   return packed;
 }
@@ -164,7 +165,7 @@ function totals(sessions: SessionPlan): { expandedBytes: number; packedBytes: nu
 
 function packedNote(bytes: number): string {
   return `weights kept quantised: ${
-    megabytes(bytes)
+    wholeMegabytes(bytes)
   }, 10 to 25 times slower than f32 in ONNX Runtime's WebAssembly build`;
 }
 
@@ -181,13 +182,9 @@ function tooLarge(spec: StageSpec, sessions: SessionPlan, available: number): Md
     : [addressed, ADDRESSABLE_BYTES, "can be addressed by WebAssembly"];
   return new MdiError(
     "memory",
-    `Cannot load ${parts} of ${spec.model}: that needs ${megabytes(required)} of memory and ${
-      megabytes(limit)
+    `Cannot load ${parts} of ${spec.model}: that needs ${wholeMegabytes(required)} of memory and ${
+      wholeMegabytes(limit)
     } ${what}; give this node fewer layers with --layers, add a node, or take a smaller model`,
     { details: { requiredBytes: Math.ceil(required), availableBytes: Math.floor(limit) } },
   );
-}
-
-function megabytes(bytes: number): string {
-  return `${Math.ceil(bytes / 1e6)} MB`;
 }
