@@ -166,11 +166,18 @@ export function planMeasured(
     nodes: namesOf(ring).map((name, i) => ({
       name,
       memoryFreeBytes: nodes[i]!.memoryFreeBytes,
+      messageCpuMs: leastMessage(links[i]!),
       profile: nodes[i]!.profile,
     })),
   }, kv);
   if (note !== null) node.onEvent({ type: "note", message: note });
   return { problem, planned, profiles: nodes.map(({ profile }) => profile) };
+}
+
+/** Of what messages took of a node's processors on each of its links, the least disturbed. */
+function leastMessage(links: MeasuredNodes["links"][number]): number {
+  const measured = links.flatMap((link) => link ? [link.messageCpuMs] : []);
+  return measured.length === 0 ? 0 : Math.min(...measured);
 }
 
 /** The starter, then the peers as they were given. */

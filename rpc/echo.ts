@@ -1,8 +1,10 @@
 /**
  * What a link is between two nodes: its round trip and its bandwidth, measured over the very kind of
  * connection that frames take. One stream of Echo messages: small ones, each waiting for its answer, tell the
- * round trip; large ones, a few at a time under way, tell the bandwidth.
+ * round trip; large ones, a few at a time under way, tell the bandwidth. What both take of this node's processors
+ * tells what frames will.
  */
+import { cpuUsage } from "node:process";
 import { create } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import { MdiError } from "../wasm/error.ts";
@@ -21,7 +23,7 @@ import type { RingIdentity } from "./identity.ts";
 import { openSession } from "./session.ts";
 
 /** Echoes that tell the round trip, after two that open everything; the slowest few do not count. */
-const ECHOES = 20;
+const ECHOES = 30;
 const OUTLIERS = 2;
 /** Pause before each, as there is between frames: threads that sleep have to be woken. */
 const PAUSE_MS = 2;
@@ -41,6 +43,15 @@ const LIMIT_MS = 6000;
 const MAX_MESSAGES = 4096;
 const MAX_ANSWER_BYTES = 2 ** 20;
 
+/** A link, and what a message on it takes. */
+export interface MeasuredLink extends PlanLink {
+  /** Milliseconds of this node's processors for a message that it sends and one that it receives. */
+  messageCpuMs: number;
+}
+
+/** Messages that this process has sent or answered, each with another that came. */
+let exchanged = 0;
+
 /** How a link is measured. */
 export interface MeasureLinkOptions {
   identity: RingIdentity | undefined;
@@ -54,7 +65,7 @@ export interface MeasureLinkOptions {
 export async function measureLink(
   address: Address,
   { identity, signal }: MeasureLinkOptions,
-): Promise<PlanLink> {
+): Promise<MeasuredLink> {
   const ending = new AbortController();
   const limit = AbortSignal.any([signal, ending.signal, AbortSignal.timeout(LIMIT_MS)]);
   const session = openSession(address, { identity, signal: limit });
@@ -64,8 +75,8 @@ export async function measureLink(
     const control = createClient(Control, session.transport);
     const answers = control.echo(requests, { signal: limit })[Symbol.asyncIterator]();
     const echoes = new Echoes(requests, answers);
-    const rttMs = await echoes.roundTrip();
-    return { rttMs, mbit: await echoes.bandwidth() };
+    const small = await echoes.roundTrip();
+    return { ...small, mbit: await echoes.bandwidth() };
   } catch (error) {
     signal.throwIfAborted();
     throw fromConnectError(error, formatAddress(address));
@@ -86,18 +97,31 @@ class Echoes {
     this.#answers = answers;
   }
 
-  /** Mean over small echoes, in ms: what frames wait for in the long run. */
-  async roundTrip(): Promise<number> {
+  /**
+   * Mean over small echoes, in ms: what frames wait for in the long run. Processors are looked at in the second half,
+   * when code is compiled; nodes that measure this one meanwhile have their echoes counted.
+   */
+  async roundTrip(): Promise<Omit<MeasuredLink, "mbit">> {
     const times: number[] = [];
+    let usage = cpuUsage();
+    let before = exchanged;
     for (let i = -2; i < ECHOES; i++) {
+      if (i === ECHOES / 2) {
+        usage = cpuUsage();
+        before = exchanged;
+      }
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
       const start = performance.now();
       this.#send(SMALL_BYTES, SMALL_BYTES);
       await this.#take(SMALL_BYTES);
       if (i >= 0) times.push(performance.now() - start);
     }
+    const { user, system } = cpuUsage(usage);
     const counted = times.sort((a, b) => a - b).slice(0, ECHOES - OUTLIERS);
-    return counted.reduce((sum, ms) => sum + ms, 0) / counted.length;
+    return {
+      rttMs: counted.reduce((sum, ms) => sum + ms, 0) / counted.length,
+      messageCpuMs: (user + system) / 1000 / (exchanged - before),
+    };
   }
 
   /**
@@ -135,6 +159,7 @@ class Echoes {
     if (value.data.length !== bytes) {
       throw new MdiError("protocol", `It answered with ${value.data.length} bytes, not ${bytes}`);
     }
+    exchanged++;
   }
 }
 
@@ -153,6 +178,7 @@ export async function* answerEchoes(
         `Cannot echo ${answerBytes} bytes as answer ${messages}: that is no measurement of a link`,
       );
     }
+    exchanged++;
     yield create(EchoResponseSchema, { data: new Uint8Array(answerBytes) });
   }
 }

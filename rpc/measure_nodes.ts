@@ -6,11 +6,10 @@ import type { Manifest } from "../engine/model/types.ts";
 import { deviceFacts } from "../engine/device/facts.ts";
 import { collectGarbage, freeMemory } from "../engine/device/memory.ts";
 import { profileNode } from "../engine/profile/profile_node.ts";
-import type { PlanLink } from "../engine/plan/problem.ts";
 import type { Store } from "../engine/store/store.ts";
 import { type Address, formatAddress } from "./address.ts";
 import { factsFromWire, type ToldFacts, toldFacts } from "./device_facts.ts";
-import { measureLink } from "./echo.ts";
+import { type MeasuredLink, measureLink } from "./echo.ts";
 import type { LinkFigures, Profiled } from "./gen/mdi/v1/control_pb.ts";
 import { kvToWire } from "./kv_type.ts";
 import type { Peer } from "./peer.ts";
@@ -63,7 +62,7 @@ export interface MeasuredNodes {
     memoryFreeBytes: number;
   }[];
   /** `links[i][j]` is the way from node i to node j; undefined where it is none. */
-  links: (PlanLink | undefined)[][];
+  links: (MeasuredLink | undefined)[][];
 }
 
 /**
@@ -111,22 +110,25 @@ export async function measureNodes(options: MeasureNodesOptions): Promise<Measur
       profile: readProfiled(peer.name, profiled),
       facts: factsFromWire(profiled.facts),
       throttled: profiled.throttled,
+      busy: profiled.busy,
     };
   });
   let reused = 0;
-  const mine = own.then(async ({ profile, kept, throttled }) => {
+  const mine = own.then(async ({ profile, kept, throttled, busy }) => {
     if (!kept) reused = REUSED_BYTES;
-    return { profile, facts: toldFacts(await deviceFacts()), throttled };
+    return { profile, facts: toldFacts(await deviceFacts()), throttled, busy };
   });
   const nodes = await together([mine, ...theirs], ending);
-  nodes.forEach(({ throttled }, i) => {
-    if (!throttled) return;
+  nodes.forEach(({ throttled, busy }, i) => {
     const name = i === 0 ? node.name : peers[i - 1]!.name;
-    node.onEvent({
-      type: "note",
-      message:
-        `${name} is held back by heat or its supply: cool it or look at its power, and plan again`,
-    });
+    const note = (message: string) => node.onEvent({ type: "note", message: `${name} ${message}` });
+    if (throttled) {
+      note("is held back by heat or its supply: cool it or look at its power, and plan again");
+    } else if (busy) {
+      note(
+        "was busy when it was measured, with other programs or at its quota: its speed may change",
+      );
+    }
   });
   const rows = await together([
     ownLinks(options, stop),
@@ -160,8 +162,8 @@ function ownAddress(peer: Peer, { listen, advertise }: MeasureNodesOptions): Add
 async function ownLinks(
   { node, peers }: MeasureNodesOptions,
   signal: AbortSignal,
-): Promise<(PlanLink | undefined)[]> {
-  const links: (PlanLink | undefined)[] = [undefined];
+): Promise<(MeasuredLink | undefined)[]> {
+  const links: (MeasuredLink | undefined)[] = [undefined];
   for (const peer of peers) {
     try {
       links.push(await measureLink(peer.remoteAddress, { identity: node.identity, signal }));
@@ -182,7 +184,7 @@ async function peerLinks(
   options: MeasureNodesOptions,
   from: number,
   signal: AbortSignal,
-): Promise<(PlanLink | undefined)[]> {
+): Promise<(MeasuredLink | undefined)[]> {
   const { peers, node } = options;
   const peer = peers[from]!;
   const count = peers.length + 1;
@@ -197,7 +199,7 @@ async function peerLinks(
       `${peer.name} measured ${figures.length} links and was asked for ${turns.length}`,
     );
   }
-  const links = new Array<PlanLink | undefined>(count).fill(undefined);
+  const links = new Array<MeasuredLink | undefined>(count).fill(undefined);
   turns.forEach((to, i) => links[to] = readLink(peer.name, figures[i]!));
   return links;
 }
@@ -209,13 +211,16 @@ async function peerLinks(
  */
 export function readLink(
   name: string,
-  { rttMs, mbit }: Pick<LinkFigures, "rttMs" | "mbit">,
-): PlanLink | undefined {
+  { rttMs, mbit, messageCpuMs }: Omit<LinkFigures, "$typeName" | "$unknown">,
+): MeasuredLink | undefined {
   const wrong = (what: string, value: number) =>
     new MdiError("protocol", `Cannot use what ${name} measured: ${what} of ${value} for a link`);
   if (!(rttMs >= 0 && rttMs <= MAX_RTT_MS)) throw wrong("a round trip in ms", rttMs);
   if (!(mbit >= 0 && mbit <= MAX_MBIT)) throw wrong("a bandwidth in Mbit/s", mbit);
-  return mbit === 0 ? undefined : { rttMs, mbit };
+  if (!(messageCpuMs >= 0 && messageCpuMs <= MAX_RTT_MS)) {
+    throw wrong("processor time in ms of a message", messageCpuMs);
+  }
+  return mbit === 0 ? undefined : { rttMs, mbit, messageCpuMs };
 }
 
 /**

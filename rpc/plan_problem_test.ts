@@ -37,6 +37,7 @@ function profile(ms: number, changes: Partial<StageProfile> = {}): StageProfile 
   return {
     backend: "simd",
     threads: 1,
+    processors: 4,
     layer: times(ms),
     layerCachedMs: 0,
     prefillLayer: { rows: [1, 32], ms: [ms, 20 * ms] },
@@ -96,6 +97,18 @@ Deno.test("planProblem() has the way to the compute thread in embed, head and th
   assertEquals(nodes[0]!.head.ms, [5.5, 8.5]);
   assertEquals(link(0, 1), { rttMs: 1.5, mbit: 1000 });
   assertEquals(link(1, 0), { rttMs: 2, mbit: 1000 });
+});
+
+Deno.test("planProblem() has messages take of computing where no processor is free for them", () => {
+  const profiles = [
+    profile(2, { ...ENDS, threads: 3 }),
+    profile(4, { threads: 4 }),
+    profile(4, { processors: 0.2 }),
+  ];
+  const given = input({}, profiles);
+  const nodes = given.nodes.map((node) => ({ ...node, messageCpuMs: 0.5 }));
+  const frameMs = planProblem({ ...given, nodes }).nodes.map((node) => node.frameMs);
+  assertEquals(frameMs, [0, 2 * 0.5 / 4, 2 * 0.5 / 0.2]);
 });
 
 Deno.test("planProblem() makes a way that is none one that no plan takes where there is another", () => {

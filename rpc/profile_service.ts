@@ -165,15 +165,14 @@ export class ProfileService {
       for (const address of request.addresses.map(readAddress)) {
         const { signal } = context;
         try {
-          const { rttMs, mbit } = await measureLink(address, { identity, signal });
-          links.push(create(LinkFiguresSchema, { rttMs, mbit }));
+          links.push(create(LinkFiguresSchema, await measureLink(address, { identity, signal })));
         } catch (error) {
           signal.throwIfAborted();
           this.#options.log(
             `cannot measure the link to ${formatAddress(address)}: ${messageOf(error)}`,
             { event: "link" },
           );
-          links.push(create(LinkFiguresSchema, { rttMs: 0, mbit: 0 }));
+          links.push(create(LinkFiguresSchema, {}));
         }
       }
       collectGarbage(); // of what went over them, before the starter asks what is free
@@ -213,7 +212,7 @@ export class ProfileService {
     const providers = request.providers.map(readAddress);
     const { store, identity } = node;
     await using pin = await store.pin();
-    const { profile, kept, throttled } = await profileNode({
+    const { profile, ...how } = await profileNode({
       ...node,
       ...{ manifest, kv, signal, onProgress },
       model: plainWord(manifest.name),
@@ -229,7 +228,7 @@ export class ProfileService {
       },
     });
     const facts = factsToWire(await deviceFacts());
-    return create(ProfiledSchema, { profile: JSON.stringify(profile), facts, kept, throttled });
+    return create(ProfiledSchema, { profile: JSON.stringify(profile), facts, ...how });
   }
 
   /**

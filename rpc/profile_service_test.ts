@@ -180,21 +180,25 @@ Deno.test("Echo answers what a measurement asks and no more", async () => {
 
 Deno.test("readLink() and readProfiled() take no numbers that there cannot be", () => {
   for (
-    const [rttMs, mbit] of [
-      [NaN, 1],
-      [-1, 1],
-      [Infinity, 1],
-      [1e9, 1],
-      [1, NaN],
-      [1, -5],
-      [1, Infinity],
-      [1, 1e12],
-    ] as [number, number][]
+    const [rttMs, mbit, messageCpuMs] of [
+      [NaN, 1, 1],
+      [-1, 1, 1],
+      [Infinity, 1, 1],
+      [1e9, 1, 1],
+      [1, NaN, 1],
+      [1, -5, 1],
+      [1, Infinity, 1],
+      [1, 1e12, 1],
+      [1, 1, -1],
+      [1, 1, Infinity],
+    ] as [number, number, number][]
   ) {
-    assertEquals(assertThrows(() => readLink("a", { rttMs, mbit }), MdiError).code, "protocol");
+    const figures = { rttMs, mbit, messageCpuMs };
+    assertEquals(assertThrows(() => readLink("a", figures), MdiError).code, "protocol");
   }
-  assertEquals(readLink("a", { rttMs: 0, mbit: 0 }), undefined);
-  assertEquals(readLink("a", { rttMs: 0.5, mbit: 100 }), { rttMs: 0.5, mbit: 100 });
+  assertEquals(readLink("a", { rttMs: 0, mbit: 0, messageCpuMs: 0 }), undefined);
+  const link = { rttMs: 0.5, mbit: 100, messageCpuMs: 0.4 };
+  assertEquals(readLink("a", link), link);
   for (
     const profile of [
       "",

@@ -1,14 +1,16 @@
 /**
  * Measures what a node takes to compute, by real stages: the very code, files, threads and caches of a run.
  * One layer is held in so many copies that their weights come from memory as a model's do, and calls of the
- * layers and of the head take turns. Rounds are repeated until time is up or they agree. Lower quartiles count:
- * what else the device does makes times longer, never shorter.
+ * layers and of the head take turns. Rounds are repeated until time is up or they agree. Lower quartiles count,
+ * as what else the device does makes times longer, never shorter. Where the process had a part of a processor only,
+ * because other programs run or a quota holds it back, what calls took of it counts, over that part.
  */
+import { cpuUsage } from "node:process";
 import { MeasuredTimes } from "./measured_times.ts";
 import { PROFILE_CACHED, type StageProfile } from "./profile.ts";
 import type { RowTimes } from "./row_times.ts";
-import type { Stage } from "./stage.ts";
-import { type MeasuredSample, StageTimer } from "./stage_timer.ts";
+import type { Stage, StageInfo } from "./stage.ts";
+import { type CallTime, type MeasuredSample, StageTimer } from "./stage_timer.ts";
 
 /** What is measured. */
 export interface MeasuredStages {
@@ -43,11 +45,14 @@ const DECODE_ROWS = [1, 2, 3, 4, 5, 7, 8, 16];
 /** Cached tokens of the sample that tells what more of them cost: at most, at least. */
 const LONG = 256;
 const LEAST_LONG = 96;
+/** Rows of the longer of the measured prompts. */
+const LONG_PREFILL = 128;
+/** Pages of the long sample, the long prompt, and one more. */
+const OTHER_PAGES = (LONG + LONG_PREFILL) / (2 * PROFILE_CACHED) + 1;
 /** Pause before a call whose way to the compute thread is timed. */
 const PAUSE_MS = 2;
-/** Rows of measured prompts. */
+/** Rows of the shorter one. */
 const SHORT_PREFILL = 32;
-const LONG_PREFILL = 128;
 /** A stage learns which number of threads helps: calls that it needs for frames of one row and of a few. */
 const SETTLING_CALLS = 12;
 /** Parts of the time after which it is not made to learn more, and prompts are not measured again. */
@@ -63,11 +68,16 @@ const COMPARED = /^(?:decode|head|long)/;
 /** What a clock and a wake-up make times differ by, in ms. */
 const JITTER_MS = 0.05;
 
+/** One thread alone has the processor for this part of its time at least, where nothing else runs. */
+const UNDISTURBED_SHARE = 0.85;
+/** Where nothing else runs, times of a kind are this near to each other, as a share of their median. */
+const UNDISTURBED_SPREAD = 0.25;
+
 /** What was measured. */
 export interface MeasuredProfile {
   profile: StageProfile;
-  /** How far apart times of a kind were as a rule, as a share: much where other programs computed meanwhile. */
-  spread: number;
+  /** Whether the process had the processor for a part of the time only: the profile is of the device as it was. */
+  busy: boolean;
 }
 
 /**
@@ -89,6 +99,7 @@ class Measurement {
   readonly #body: StageTimer;
   readonly #edges: StageTimer | null;
   readonly #times = new MeasuredTimes();
+  #paused = 0;
   #opened = 0;
 
   constructor(stages: MeasuredStages, options: MeasureOptions) {
@@ -122,14 +133,30 @@ class Measurement {
       await this.#body.fill(samples.slice(i, i + 2), plan.cached);
     }
     await this.#settle(samples);
+    const before = this.#use();
     await this.#rounds(plan.rows, samples, long, prompts);
+    const after = this.#use();
     for (let sample = 0; sample < this.#opened; sample++) {
       layers.release(sample);
       ends?.release(sample);
     }
+    const cpuMs = after.cpuMs - before.cpuMs;
+    const lacking = cpuMs < UNDISTURBED_SHARE * (after.computeMs - before.computeMs);
+    const spread = this.#times.spread(COMPARED, JITTER_MS);
     return {
-      profile: this.#profile(plan, prompts),
-      spread: this.#times.spread(COMPARED, JITTER_MS),
+      profile: this.#profile(plan, prompts, lacking ? cpuMs / (after.ms - before.ms) : null),
+      busy: lacking || spread > UNDISTURBED_SPREAD,
+    };
+  }
+
+  /** Milliseconds so far: of processors, of computing, and in all but for pauses. */
+  #use(): { cpuMs: number; computeMs: number; ms: number } {
+    const { layers, ends } = this.#stages;
+    const { user, system } = cpuUsage();
+    return {
+      cpuMs: (user + system) / 1000,
+      computeMs: layers.computeMs() + (ends?.computeMs() ?? 0),
+      ms: this.#spent() - this.#paused,
     };
   }
 
@@ -156,8 +183,8 @@ class Measurement {
   async #prefill(sample: MeasuredSample, rows: number): Promise<number> {
     this.#check();
     this.#stages.layers.truncate(sample.sample, sample.cached = 0);
-    const { computeMs } = await this.#body.append(sample, rows);
-    this.#times.add(`prefill ${rows}`, computeMs);
+    const { computeMs, cpuMs } = await this.#body.append(sample, rows);
+    this.#times.add(`prefill ${rows}`, computeMs, cpuMs);
     return computeMs;
   }
 
@@ -186,7 +213,7 @@ class Measurement {
       if (round >= 1 && start + longest > this.#budgetMs) return;
       if (round >= AGREEING_ROUNDS && this.#times.agree(COMPARED, AGREEMENT)) return;
       for (const each of rows) await this.#decode(samples.slice(0, each), prompt);
-      this.#times.add("long", (await this.#body.decode([long])).computeMs);
+      this.#add("long", await this.#body.decode([long]));
       // The long prompt once more, the short one twice: they take as long as several rounds.
       const again = prompts[[0, 1, 0][round] ?? prompts.length];
       if (again !== undefined && this.#spent() < AGAIN_SHARE * this.#budgetMs) {
@@ -200,46 +227,58 @@ class Measurement {
   async #decode(samples: readonly MeasuredSample[], empty: MeasuredSample): Promise<void> {
     this.#check();
     const rows = samples.length;
-    const { computeMs } = await this.#body.decode(samples);
-    this.#times.add(`decode ${rows}`, computeMs);
+    this.#add(`decode ${rows}`, await this.#body.decode(samples));
     if (rows === 1) await this.#call(samples);
     if (!this.#edges) return;
-    this.#times.add(`head ${rows}`, (await this.#edges.head(rows)).computeMs);
-    this.#times.add(`embed ${rows}`, (await this.#edges.embed(empty.sample, rows)).computeMs);
+    this.#add(`head ${rows}`, await this.#edges.head(rows));
+    this.#add(`embed ${rows}`, await this.#edges.embed(empty.sample, rows));
+  }
+
+  #add(name: string, { computeMs, cpuMs }: CallTime): void {
+    this.#times.add(name, computeMs, cpuMs);
   }
 
   /** The way to the compute thread and back, when that has to be woken as a frame that arrives finds it. */
   async #call(samples: readonly MeasuredSample[]): Promise<void> {
+    const start = this.#spent();
     await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    this.#paused += this.#spent() - start;
     const { computeMs, ms } = await this.#body.decode(samples);
-    this.#times.add("call", ms - computeMs);
+    this.#times.add("call", ms - computeMs, 0);
   }
 
-  #profile({ rows, cached, long }: MeasurementPlan, prompts: readonly number[]): StageProfile {
+  #profile(
+    { rows, cached, long }: MeasurementPlan,
+    prompts: readonly number[],
+    heldTo: number | null,
+  ): StageProfile {
     const { layers: { info }, copies, ends } = this.#stages;
-    const times = this.#times;
-    const cachedMs = Math.max(0, times.usual("long") - times.usual("decode 1")) /
+    const usual = (name: string) =>
+      heldTo === null ? this.#times.undisturbed(name) : this.#times.held(name, heldTo);
+    const cachedMs = Math.max(0, usual("long") - usual("decode 1")) /
       (copies * Math.max(1, long - cached));
     const layerMs = rows.map((each) =>
-      times.usual(`decode ${each}`) / copies + cachedMs * each * (PROFILE_CACHED - cached)
+      usual(`decode ${each}`) / copies + cachedMs * each * (PROFILE_CACHED - cached)
     );
     const over = (name: string): RowTimes => ({
       rows,
-      ms: rows.map((each) => times.usual(`${name} ${each}`)),
+      ms: rows.map((each) => usual(`${name} ${each}`)),
     });
     const longer = prompts.filter((each) => each > 1);
     return {
       backend: info.backend,
       threads: info.threads,
+      processors: heldTo ?? navigator.hardwareConcurrency,
       layer: { rows, ms: layerMs },
       layerCachedMs: cachedMs,
       prefillLayer: {
         rows: [1, ...longer],
-        ms: [layerMs[0]!, ...longer.map((each) => times.usual(`prefill ${each}`) / copies)],
+        ms: [layerMs[0]!, ...longer.map((each) => usual(`prefill ${each}`) / copies)],
       },
       embed: ends && over("embed"),
       head: ends && over("head"),
-      callMs: times.usual("call"),
+      // What calls take of a part of a processor is in their times already.
+      callMs: heldTo === null ? this.#times.undisturbed("call") : 0,
       layerWeightBytes: Math.round(info.weightBytes / copies),
       kvBytesPerTokenLayer: info.kvBytesPerToken / copies,
       measuredMs: this.#spent(),
@@ -270,7 +309,7 @@ function planMeasurement(
   let sum = 0;
   const rows = DECODE_ROWS.filter((each) => {
     sum += each;
-    return each === 1 || (each <= samples && sum <= Math.max(6, rowsWithin(0.1)));
+    return each === 1 || (each <= samples && sum <= Math.max(6, rowsWithin(0.15)));
   });
   return {
     rows,
@@ -285,7 +324,15 @@ function planMeasurement(
 
 /** Samples of a page or two that so many bytes hold beside the long one. */
 function samplesWithin(kvBytes: number, { info }: Stage): number {
-  const page = info.kvBytesPerToken * Math.max(info.kvPageTokens, 2 * PROFILE_CACHED);
-  return page === 0 ? Infinity : Math.floor(kvBytes / page) -
-    (LONG + LONG_PREFILL) / (2 * PROFILE_CACHED) - 1;
+  const page = pageBytes(info);
+  return page === 0 ? Infinity : Math.floor(kvBytes / page) - OTHER_PAGES;
+}
+
+/** Bytes of caches that a measurement of frames of so many rows takes in the layers of a stage. */
+export function measurementKvBytes(info: StageInfo, rows: number): number {
+  return pageBytes(info) * (rows + OTHER_PAGES);
+}
+
+function pageBytes({ kvBytesPerToken, kvPageTokens }: StageInfo): number {
+  return kvBytesPerToken * Math.max(kvPageTokens, 2 * PROFILE_CACHED);
 }

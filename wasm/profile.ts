@@ -12,6 +12,8 @@ export interface StageProfile {
   backend: string;
   /** Threads it computed with. */
   threads: number;
+  /** Processors that the process had on average: those of the device, or less where it did not get even one. */
+  processors: number;
   /** One layer, decode rows of different samples with {@linkcode PROFILE_CACHED} tokens each. */
   layer: RowTimes;
   /** Added for each layer, row and cached token beyond these: attention over the cache. */
@@ -35,6 +37,7 @@ export interface StageProfile {
 /** Longer takes no device. */
 const MAX_MS = 1e9;
 const MAX_BYTES = 2 ** 50;
+const MAX_PROCESSORS = 4096;
 
 /**
  * Checks a profile that came from the wire or a disk, and copies what it knows of it.
@@ -46,10 +49,13 @@ export function readStageProfile(json: unknown): StageProfile {
   if (backend !== "simd" && backend !== "ort") throw wrong("backend", backend, '"simd" or "ort"');
   const threads = number(root.threads, "threads", MAX_THREADS);
   if (!Number.isInteger(threads) || threads < 1) throw wrong("threads", threads, "1 or more");
+  const processors = number(root.processors, "processors", MAX_PROCESSORS);
+  if (!(processors > 0)) throw wrong("processors", processors, "above 0");
   const optional = (key: string) => root[key] === null ? null : points(root[key], key);
   return {
     backend,
     threads,
+    processors,
     layer: points(root.layer, "layer"),
     layerCachedMs: number(root.layerCachedMs, "layerCachedMs", MAX_MS),
     prefillLayer: points(root.prefillLayer, "prefillLayer"),

@@ -5,6 +5,7 @@ import { readStageProfile, type StageProfile } from "./profile.ts";
 
 const PROFILE: StageProfile = {
   backend: "simd",
+  processors: 4,
   threads: 2,
   layer: { rows: [1, 4], ms: [0.1, 0.25] },
   layerCachedMs: 1e-4,

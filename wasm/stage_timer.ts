@@ -1,4 +1,5 @@
 /** Times single calls of a stage, by the stage's own count of computing. */
+import { cpuUsage } from "node:process";
 import type { Batch, Stage } from "./stage.ts";
 
 /** A sample of a measured stage, and how many tokens its cache holds. */
@@ -13,6 +14,8 @@ export interface CallTime {
   computeMs: number;
   /** All of it, with the way to the compute thread and back. */
   ms: number;
+  /** What all of the process's threads had of processors meanwhile. */
+  cpuMs: number;
 }
 
 /** Calls of one stage with made-up rows. */
@@ -72,10 +75,12 @@ export class StageTimer {
 
   async #time(call: () => Promise<unknown>): Promise<CallTime> {
     const computed = this.stage.computeMs();
+    const usage = cpuUsage();
     const start = performance.now();
     await call();
     const ms = performance.now() - start;
-    return { computeMs: this.stage.computeMs() - computed, ms };
+    const { user, system } = cpuUsage(usage);
+    return { computeMs: this.stage.computeMs() - computed, ms, cpuMs: (user + system) / 1000 };
   }
 }
 

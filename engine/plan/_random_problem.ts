@@ -28,6 +28,7 @@ export function randomProblem(maxNodes: number, maxLayers: number): fc.Arbitrary
     layer: rowTimes(1, 8),
     embed: rowTimes(0, 2),
     head: rowTimes(0, 12),
+    frameMs: fc.constantFrom(0, 0, 1, 5),
     memoryBytes: fc.constantFrom(0, 200, 500, 1000, 3000, 1e6),
   });
   return fc.record({

@@ -10,12 +10,16 @@
  * the others one fewer; a lap takes as long as the longest frame's, brings S tokens, and an occupancy is a part's
  * time for all F frames over S. A stage's time for r rows is what was measured for r rows, so batching gains what
  * it gains on that very device. With one point for each device nothing is gained, and one row is best.
+ *
+ * Measured rings showed what that left out: a device without a processor free for messages computes the less for each
+ * frame that comes and goes. That counts in its occupancy; in a lap the links' latencies have it already.
  */
 import { type RowTimes, timeOf } from "../../wasm/row_times.ts";
 import { MAX_FRAME_ROWS } from "../ring/message.ts";
 import {
   bytesBesideLayers,
   bytesPerLayer,
+  type PlanDevice,
   type PlanLink,
   type PlanProblem,
   samplesInFlight,
@@ -89,6 +93,11 @@ export function timePerToken(times: RowTimes, shares: FrameShares): number {
   return (timeOf(times, rows) * longest + timeOf(times, rows - 1) * (frames - longest)) / samples;
 }
 
+/** Milliseconds for each token that messages take of a device's computing. */
+export function messagesPerToken({ frameMs = 0 }: PlanDevice, shares: FrameShares): number {
+  return frameMs * shares.frames / shares.samples;
+}
+
 /** Milliseconds that bytes take on a link. */
 export function transferMs({ mbit }: PlanLink, bytes: number): number {
   return bytes * 8 / (mbit * 1000);
@@ -118,9 +127,10 @@ export function ringCost(
     const { layer, embed, head } = nodes[node]!;
     const frame = (take: (times: RowTimes) => number) =>
       counts[at]! * take(layer) + (at === 0 ? take(embed) + take(head) : 0);
+    const messages = order.length < 2 ? 0 : messagesPerToken(nodes[node]!, shares);
     return {
       ms: frame((times) => timeOf(times, shares.rows)),
-      occupancyMs: frame((times) => timePerToken(times, shares)),
+      occupancyMs: frame((times) => timePerToken(times, shares)) + messages,
       memoryBytes: bytesBesideLayers(problem, at === 0) + counts[at]! * bytesPerLayer(problem),
     };
   });

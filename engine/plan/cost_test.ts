@@ -68,6 +68,8 @@ Deno.test("ringCost() is the issue's formula for every ring of devices with one 
     const counts = nodes.map((_, i) => i + 1);
     const order = nodes.map((_, i) => i);
     const cost = ringCost({ ...problem, nodes: single, goal: "throughput" }, order, counts, 1);
+    // Of what messages take besides, the formula says nothing.
+    const messages = nodes.map(({ frameMs = 0 }) => nodes.length > 1 ? frameMs : 0);
     let busiest = 0;
     let lap = 0;
     nodes.forEach((node, i) => {
@@ -75,11 +77,21 @@ Deno.test("ringCost() is the issue's formula for every ring of devices with one 
         (i === 0 ? node.embed.ms[0]! + node.head.ms[0]! : 0);
       const link = problem.link(i, (i + 1) % nodes.length);
       const transfer = nodes.length > 1 ? model.rowBytes / (link.mbit * 125) : 0;
-      busiest = Math.max(busiest, stage, transfer);
+      busiest = Math.max(busiest, stage + messages[i]!, transfer);
       lap += stage + (nodes.length > 1 ? link.rttMs / 2 + transfer : 0);
     });
     assertAlmostEquals(cost.tokensPerSecond, 1000 * Math.min(1 / busiest, samples / lap));
   }));
+});
+
+Deno.test("ringCost() counts what messages take where no processor is free for them, but in no ring of one", () => {
+  const nodes = PAIR.nodes.map((node) => ({ ...node, frameMs: 3 }));
+  const problem = { ...PAIR, nodes, samples: 8 };
+  const cost = (frames: number) => ringCost(problem, [0, 1], [6, 4], 8 / frames);
+  assertEquals(cost(8).occupancyMs, [16 + 3, 16 + 3]);
+  assertEquals(cost(2).occupancyMs, [16 + 3 / 4, 16 + 3 / 4]);
+  assertEquals(cost(8).stageMs, [16, 16]);
+  assertEquals(ringCost(problem, [0], [10], 1).occupancyMs, [24]);
 });
 
 Deno.test("shareFrames() shares all samples, and rowChoices() has each longest frame once", () => {

@@ -4,8 +4,8 @@
 export interface StageLimits {
   /** Milliseconds of a layer. */
   readonly layerMs: readonly number[];
-  /** Milliseconds of the starter beside its layers. */
-  readonly starterMs: number;
+  /** Milliseconds beside the layers. */
+  readonly besideMs: readonly number[];
   /** Layers at most. */
   readonly most: readonly number[];
 }
@@ -23,20 +23,20 @@ export function leastLayers(stage: number): number {
  * @param counts Where to put the layers of each stage, if they are wanted.
  */
 export function fastestCounts(
-  { layerMs, starterMs, most }: StageLimits,
+  { layerMs, besideMs, most }: StageLimits,
   bySpeed: readonly number[],
   layers: number,
   counts?: number[],
 ): number {
   let left = layers;
   for (const stage of bySpeed) left -= leastLayers(stage);
-  let ms = starterMs;
+  let ms = 0;
   for (const stage of bySpeed) {
     const least = leastLayers(stage);
     const more = Math.min(left, most[stage]! - least);
     if (more < 0) return Infinity;
     left -= more;
-    ms += (least + more) * layerMs[stage]!;
+    ms += besideMs[stage]! + (least + more) * layerMs[stage]!;
     if (counts) counts[stage] = least + more;
   }
   return left === 0 ? ms : Infinity;
@@ -52,7 +52,7 @@ export function fastestCounts(
  * @param counts Where to put the layers of each stage.
  */
 export function balancedCounts(
-  { layerMs, starterMs, most }: StageLimits,
+  { layerMs, besideMs, most }: StageLimits,
   order: readonly number[],
   layers: number,
   counts: number[],
@@ -65,7 +65,7 @@ export function balancedCounts(
     let bestMs = Infinity;
     for (const stage of turns) {
       if (counts[stage]! >= most[stage]!) continue;
-      const ms = (stage === 0 ? starterMs + layerMs[stage]! : 0) +
+      const ms = besideMs[stage]! + (stage === 0 ? layerMs[stage]! : 0) +
         (counts[stage]! + 1) * layerMs[stage]!;
       if (ms >= bestMs) continue;
       best = stage;

@@ -65,27 +65,23 @@ export function planRing(problem: PlanProblem): PlannedRing {
   const { nodes, model } = problem;
   const room = nodes.map((_, node) => roomFor(problem, node, node === 0));
   const searches = rowsOf(problem).map((rows) => new RowSearch(problem, room, rows));
-  const setsWith = (node: number) => ringSets(searches, room, node);
-  const ringsOf = (search: RowSearch, sets: readonly (readonly number[])[]) =>
-    sets.map((nodes) => search.ringSet(nodes));
-  const allSets = setsWith(0);
-  const found = searches.map((search) => {
-    const sets = allSets.map((each) => ringsOf(search, each));
-    return { search, sets, perTokenMs: sets.map((each) => search.leastMs(each)) };
-  });
-  const bySize = nodes.map((_, i) =>
-    Math.min(...found.map(({ perTokenMs }) => perTokenMs[i] ?? Infinity))
-  );
+  const alone = searches.map(({ rows }) => new RowSearch(withoutMessages(problem), room, rows));
+  const ringsWith = (node: number): FoundRings[][] =>
+    ringSets(searches, room, node).map((sets, i) =>
+      (i === 0 ? alone : searches).map((search) => {
+        const rings = sets.map((nodes) => search.ringSet(nodes));
+        return { search, rings, perTokenMs: search.leastMs(rings) };
+      })
+    );
+  const leastMs = (found: readonly FoundRings[]) =>
+    Math.min(...found.map(({ perTokenMs }) => perTokenMs));
+  const found = ringsWith(0);
+  const bySize = nodes.map((_, i) => leastMs(found[i] ?? []));
   const least = Math.min(...bySize) * EQUAL;
   if (least === Infinity) throw tooBig(problem, room);
   const size = bySize.findIndex((ms) => ms <= least);
-  const { search, sets } = found.find(({ perTokenMs }) => perTokenMs[size]! <= least)!;
-  const { order, counts } = chosen(search, sets[size]!, least, model.layers);
-  const withNode = (node: number) => {
-    const sets = setsWith(node).flat();
-    const best = searches.map((search) => search.leastMs(ringsOf(search, sets)));
-    return tokensPerSecond(Math.min(...best));
-  };
+  const { search, rings } = found[size]!.find(({ perTokenMs }) => perTokenMs <= least)!;
+  const { order, counts } = chosen(search, rings, least, model.layers);
   return {
     plan: planFromCounts(order.map((node) => nodes[node]!.name), counts),
     order,
@@ -97,14 +93,27 @@ export function planRing(problem: PlanProblem): PlannedRing {
     byNodes: bySize.map(tokensPerSecond),
     singleNode: oneNodeAlone(problem),
     replicas: independentReplicas(problem),
-    withNode,
+    withNode: (node) => tokensPerSecond(leastMs(ringsWith(node).flat())),
   };
+}
+
+/** Rings of one size and one number of rows. */
+interface FoundRings {
+  search: RowSearch;
+  rings: readonly RingSet[];
+  /** The least that one of them takes. */
+  perTokenMs: number;
+}
+
+/** As for a ring of one. */
+function withoutMessages(problem: PlanProblem): PlanProblem {
+  return { ...problem, nodes: problem.nodes.map((node) => ({ ...node, frameMs: 0 })) };
 }
 
 /** Rows a frame that are worth a look: with one point a device gains nothing from more than one. */
 function rowsOf(problem: PlanProblem): number[] {
-  const gains = problem.nodes.some(({ layer, embed, head }) =>
-    [layer, embed, head].some(({ rows }) => rows.length > 1)
+  const gains = problem.nodes.some(({ layer, embed, head, frameMs = 0 }) =>
+    frameMs > 0 || [layer, embed, head].some(({ rows }) => rows.length > 1)
   );
   return gains ? rowChoices(samplesInFlight(problem)) : [1];
 }
@@ -121,11 +130,14 @@ function chosen(
   const counts: number[] = [];
   const limits: StageLimits = { ...search.token, most };
   balancedCounts(limits, order, layers, counts);
-  const { layerMs, starterMs } = search.frame;
-  const ms = order.reduce((ms, node) => ms + counts[node]! * layerMs[node]!, starterMs);
+  const { layerMs, besideMs } = search.frame;
+  const ms = order.reduce(
+    (ms, node) => ms + counts[node]! * layerMs[node]! + besideMs[node]!,
+    0,
+  );
   // With few samples a lap's time is what counts, and fast nodes take more than their share.
   if (ms > stagesMs * EQUAL) {
-    fastestCounts({ layerMs, starterMs, most }, search.ringSet(order).bySpeed, layers, counts);
+    fastestCounts({ layerMs, besideMs, most }, search.ringSet(order).bySpeed, layers, counts);
   }
   return { order, counts: order.map((node) => counts[node]!) };
 }

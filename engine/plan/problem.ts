@@ -14,6 +14,13 @@ export interface PlanDevice {
   readonly embed: RowTimes;
   /** Head, as if this device were the starter. */
   readonly head: RowTimes;
+  /**
+   * Milliseconds for each frame that comes and goes, where the threads that compute leave no processor free
+   * for messages.
+   *
+   * @default {0}
+   */
+  readonly frameMs?: number;
 }
 
 /** The way from one device to another. */
@@ -110,6 +117,7 @@ export function requireProblem(problem: PlanProblem): void {
     times(`layer of ${node.name}`, node.layer);
     times(`embed of ${node.name}`, node.embed);
     times(`head of ${node.name}`, node.head);
+    atLeast(`frameMs of ${node.name}`, node.frameMs ?? 0, 0);
     const least = Math.min(...node.layer.ms);
     if (least <= 0) throw wrong(`layer of ${node.name}`, least, "above 0");
     nodes.forEach((other, to) => {

@@ -6,8 +6,8 @@
  * fastest nodes' fill plus the shortest way round: neither depends on the other. It does not rise with M, so
  * a binary search over all values that M can have finds where the two cross.
  */
-import { fastestCounts } from "./counts.ts";
-import { linkLatencyMs, shareFrames, timePerToken, transferMs } from "./cost.ts";
+import { fastestCounts, type StageLimits } from "./counts.ts";
+import { linkLatencyMs, messagesPerToken, shareFrames, timePerToken, transferMs } from "./cost.ts";
 import { exactTours, heuristicTours, type Tours } from "./orders.ts";
 import { type PlanProblem, samplesInFlight } from "./problem.ts";
 import { timeOf } from "../../wasm/row_times.ts";
@@ -23,14 +23,17 @@ export interface RingSet {
   readonly bySpeed: readonly number[];
 }
 
+/** What stages take. */
+type StageTimes = Pick<StageLimits, "layerMs" | "besideMs">;
+
 /** One number of rows: what all parts take, and the search over it. */
 export class RowSearch {
   /** Rows of the longest decode frame. */
   readonly rows: number;
-  /** Milliseconds of a frame: a layer at each node, and the starter's embed and head. */
-  readonly frame: { layerMs: number[]; starterMs: number };
-  /** Milliseconds for each token, likewise. */
-  readonly token: { layerMs: number[]; starterMs: number };
+  /** Milliseconds of a frame: a layer at each node; embed and head, which only the starter has. */
+  readonly frame: StageTimes;
+  /** Milliseconds for each token, likewise, and what messages take at each node. */
+  readonly token: StageTimes;
   readonly #samples: number;
   readonly #layers: number;
   /** Layers that each node's memory holds. */
@@ -50,18 +53,22 @@ export class RowSearch {
   constructor(problem: PlanProblem, room: readonly number[], rows: number) {
     const { nodes, model } = problem;
     const shares = shareFrames(samplesInFlight(problem), rows);
-    const starter = nodes[0]!;
     this.rows = shares.rows;
     this.#samples = shares.samples;
     this.#layers = model.layers;
     this.#room = room;
     this.frame = {
       layerMs: nodes.map(({ layer }) => timeOf(layer, shares.rows)),
-      starterMs: timeOf(starter.embed, shares.rows) + timeOf(starter.head, shares.rows),
+      besideMs: nodes.map(({ embed, head }, node) =>
+        node > 0 ? 0 : timeOf(embed, shares.rows) + timeOf(head, shares.rows)
+      ),
     };
     this.token = {
       layerMs: nodes.map(({ layer }) => timePerToken(layer, shares)),
-      starterMs: timePerToken(starter.embed, shares) + timePerToken(starter.head, shares),
+      besideMs: nodes.map((node, i) =>
+        messagesPerToken(node, shares) +
+        (i > 0 ? 0 : timePerToken(node.embed, shares) + timePerToken(node.head, shares))
+      ),
     };
     const table = (value: (from: number, to: number) => number) =>
       nodes.map((_, from) => nodes.map((_, to) => from === to ? Infinity : value(from, to)));
@@ -133,7 +140,7 @@ export class RowSearch {
   }
 
   #stageMs(node: number, count: number): number {
-    return count * this.token.layerMs[node]! + (node === 0 ? this.token.starterMs : 0);
+    return count * this.token.layerMs[node]! + this.token.besideMs[node]!;
   }
 
   /** Least milliseconds of a lap where no part is busier than a threshold. */

@@ -163,9 +163,10 @@ function simulatedNodes(
   { throttles, deaths }: SimulateOptions,
 ): SimulatedNode[] {
   return order.map((node, at) => {
-    const { layer, embed, head } = problem.nodes[node]!;
+    const { layer, embed, head, frameMs = 0 } = problem.nodes[node]!;
+    const messagesMs = order.length < 2 ? 0 : frameMs;
     return {
-      layersMs: (rows) => counts[at]! * timeOf(layer, rows),
+      layersMs: (rows) => counts[at]! * timeOf(layer, rows) + messagesMs,
       embedMs: (rows) => timeOf(embed, rows),
       headMs: (rows) => timeOf(head, rows),
       speed: new DeviceSpeed(

@@ -21,7 +21,7 @@ const HEADER_BYTES = 64;
 
 /** A modelled device. Times are in ms at full speed. */
 export interface SimulatedNode {
-  /** Of its layers, over a frame's rows. */
+  /** Of its layers, over a frame's rows, and of the frame's messages where they take of computing. */
   layersMs: (rows: number) => number;
   /** Of embed; only the starter's is asked for. */
   embedMs: (rows: number) => number;

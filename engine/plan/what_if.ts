@@ -49,7 +49,8 @@ export interface WhatIf {
 /**
  * Reads a what-if file.
  *
- * Not needed: `samples` (4 a node), `context` (1024), `embed_bytes`, `head_bytes`, `embed_ms`, `head_ms` (0 each),
+ * Not needed: `samples` (4 a node), `context` (1024), `embed_bytes`, `head_bytes`, `embed_ms`, `head_ms`, `frame_ms`
+ * (what each frame takes from computing where no processor is free for messages; 0 each),
  * `link` (0.4 ms, 940 Mbit/s), `links`, `goal` ("throughput"). A time may be given by rows of a frame:
  * `"layer_ms":{"rows":[1,4],"ms":[2.1,3.5]}`.
  *
@@ -125,6 +126,7 @@ function readDevice(node: JsonFields, notes: string[]): PlanDevice {
     layer: readRowTimes(node.value("layer_ms"), node.path("layer_ms")),
     embed: readRowTimes(node.value("embed_ms", 0), node.path("embed_ms")),
     head: readRowTimes(node.value("head_ms", 0), node.path("head_ms")),
+    frameMs: node.number("frame_ms", 0, MAX_MS, 0),
   };
   if (device.layer.ms.includes(0)) {
     throw node.refusal("layer_ms", "it is 0; give what a layer takes");

@@ -33,6 +33,7 @@ Deno.test("readWhatIf() reads devices, and links one way each", () => {
     layer: { rows: [1], ms: [5.2] },
     embed: { rows: [1], ms: [0.3] },
     head: { rows: [1], ms: [12] },
+    frameMs: 0,
   });
   assertEquals(problem.link(0, 1), { rttMs: 2, mbit: 50 });
   assertEquals(problem.link(1, 0), { rttMs: 0.4, mbit: 940 });

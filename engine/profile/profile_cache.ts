@@ -31,7 +31,7 @@ interface Entry {
   version: 1;
   /** Ms since 1970. */
   measuredAt: number;
-  /** Whether the device was busy, which is soon over. */
+  /** Whether other programs or a quota left the process a part of a processor, which may soon be over. */
   busy: boolean;
   key: ProfileKey;
   profile: StageProfile;
@@ -60,7 +60,7 @@ export async function readKeptProfile(
   layout: StoreLayout,
   key: ProfileKey,
   now: number = Date.now(),
-): Promise<StageProfile | undefined> {
+): Promise<Pick<Entry, "profile" | "busy"> | undefined> {
   try {
     const path = profilePath(layout, key);
     if ((await Deno.stat(path)).size > MAX_FILE_BYTES) return undefined;
@@ -70,7 +70,7 @@ export async function readKeptProfile(
     if (version !== 1 || JSON.stringify(theirs) !== JSON.stringify(key)) return undefined;
     // One from the future was measured by another clock.
     if (!(measuredAt <= now && now - measuredAt <= mostAge)) return undefined;
-    return readStageProfile(profile);
+    return { profile: readStageProfile(profile), busy: busy === true };
   } catch {
     return undefined; // whatever is wrong with it, it is measured again
   }
@@ -78,7 +78,7 @@ export async function readKeptProfile(
 
 /**
  * Keeps a profile. A store that cannot be written loses nothing but time: it is measured again.
- * @param busy whether other programs had the processor meanwhile: then it is kept for minutes.
+ * @param busy whether other programs or a quota left it a part of a processor: then it is kept for minutes.
  */
 export async function keepProfile(
   layout: StoreLayout,

@@ -19,6 +19,7 @@ const KEY: ProfileKey = {
 };
 const TIMES = { rows: [1, 2], ms: [1, 1.5] };
 const PROFILE: StageProfile = {
+  processors: 4,
   backend: "simd",
   threads: 2,
   layer: TIMES,
@@ -41,8 +42,8 @@ Deno.test("readKeptProfile() takes no old profile, none from the future, no dama
     assertEquals(await readKeptProfile(layout, KEY), undefined);
     await keepProfile(layout, KEY, PROFILE, false, now);
     const read = (at: number, key = KEY) => readKeptProfile(layout, key, at);
-    assertEquals(await read(now), PROFILE);
-    assertEquals(await read(now + 29 * DAY), PROFILE);
+    assertEquals(await read(now), { profile: PROFILE, busy: false });
+    assertEquals(await read(now + 29 * DAY), { profile: PROFILE, busy: false });
     assertEquals(await read(now + 31 * DAY), undefined);
     assertEquals(await read(now - 1), undefined);
     for (const change of [{ threads: 1 }, { kv: "int8" }, { blocks: ["ef"] }, { cpu: "A76" }]) {
@@ -58,7 +59,7 @@ Deno.test("readKeptProfile() takes no old profile, none from the future, no dama
       assertEquals(await read(now), undefined);
     }
     await keepProfile(layout, KEY, PROFILE, true, now);
-    assertEquals(await read(now + 500e3), PROFILE);
+    assertEquals(await read(now + 500e3), { profile: PROFILE, busy: true });
     assertEquals(await read(now + 700e3), undefined);
     // What is kept later finds the way clear again, and takes old files away.
     await Deno.utime(
@@ -67,7 +68,7 @@ Deno.test("readKeptProfile() takes no old profile, none from the future, no dama
       new Date(now - 40 * DAY),
     );
     await keepProfile(layout, KEY, PROFILE, false, now);
-    assertEquals(await read(now), PROFILE);
+    assertEquals(await read(now), { profile: PROFILE, busy: false });
     assertEquals((await Array.fromAsync(Deno.readDir(`${home}/profiles`))).length, 1);
   } finally {
     await Deno.remove(home, { recursive: true });

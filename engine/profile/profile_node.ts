@@ -1,6 +1,9 @@
 /** Measures what this node takes for a model, or finds what it found before. */
-import { cpuUsage } from "node:process";
-import { measureStages } from "../../wasm/measure_stage.ts";
+import {
+  type MeasuredProfile,
+  measurementKvBytes,
+  measureStages,
+} from "../../wasm/measure_stage.ts";
 import type { Pace } from "../../wasm/pace.ts";
 import type { StageProfile } from "../../wasm/profile.ts";
 import { simdLevel } from "../../wasm/simd/level.ts";
@@ -49,16 +52,14 @@ export interface NodeProfile {
   kept: boolean;
   /** Whether the device was held back by heat or its supply meanwhile, as far as it tells. */
   throttled: boolean;
-  /** Whether other programs had the processor for much of the time: times are too long, and soon forgotten. */
+  /** Whether other programs or a quota had the processor for much of the time: times are means, and soon forgotten. */
   busy: boolean;
 }
 
 /** Weights of the copies together: more than any cache holds. */
 const WEIGHT_BYTES = 64 * 2 ** 20;
-/** One thread alone has the processor for this part of its time at least, where nothing else runs. */
-const UNDISTURBED_SHARE = 0.85;
-/** Where nothing else runs, times of a kind are this near to each other, as a share of their median. */
-const UNDISTURBED_SPREAD = 0.25;
+/** Rows of a frame that there should be memory for, in the copies' caches. */
+const MEASURED_ROWS = 8;
 /** Part of the free memory that a measurement may take. */
 const MEMORY_SHARE = 0.8;
 
@@ -71,8 +72,8 @@ export async function profileNode(options: ProfileOptions): Promise<NodeProfile>
   signal?.throwIfAborted();
   const key = await keyOf(options);
   if (!again && !pace) {
-    const profile = await readKeptProfile(store.layout, key);
-    if (profile) return { profile, kept: true, throttled: false, busy: false };
+    const found = await readKeptProfile(store.layout, key);
+    if (found) return { ...found, kept: true, throttled: false };
   }
   await options.fetch?.();
   const before = await deviceState();
@@ -104,7 +105,7 @@ async function keyOf(
   };
 }
 
-async function measure(options: ProfileOptions): Promise<Pick<NodeProfile, "profile" | "busy">> {
+async function measure(options: ProfileOptions): Promise<MeasuredProfile> {
   const { manifest, starter, backend, threads, pace, memoryBytes, budgetMs, signal } = options;
   const blocks = blocksToProfile(manifest, starter);
   const { info } = await tryLayer(options, blocks.layers, blocks.layer);
@@ -119,7 +120,7 @@ async function measure(options: ProfileOptions): Promise<Pick<NodeProfile, "prof
     Math.min(
       Math.ceil(WEIGHT_BYTES / info.weightBytes),
       manifest.config.layers,
-      Math.floor(room / info.weightBytes),
+      Math.floor(room / (info.weightBytes + measurementKvBytes(info, MEASURED_ROWS))),
     ),
   );
   await using owned = new AsyncDisposableStack();
@@ -133,18 +134,13 @@ async function measure(options: ProfileOptions): Promise<Pick<NodeProfile, "prof
   // Throws what the first that failed says; the others are disposed of.
   const [layers, ends = null] = await Promise.all(wanted);
   const { hidden: dModel, vocab, context } = manifest.config;
-  const before = cpuUsage();
   const stages = { layers: layers!, copies, ends, dModel, vocab, context };
-  const { profile, spread } = await measureStages(stages, {
+  return await measureStages(stages, {
     ...(budgetMs !== undefined && { budgetMs }),
     kvBytes: Math.max(0, room - copies * info.weightBytes),
     signal,
     onProgress: (done, total) => options.onProgress?.("measure", done, total),
   });
-  const { user, system } = cpuUsage(before);
-  const computeMs = layers!.computeMs() + (ends?.computeMs() ?? 0);
-  const disturbed = (user + system) / 1000 < UNDISTURBED_SHARE * computeMs;
-  return { profile, busy: disturbed || spread > UNDISTURBED_SPREAD };
 }
 
 /** Loads one copy, which packs it and compares it where that was never done, for what is told of it. */
@@ -194,6 +190,7 @@ function pacedProfile(
   return {
     backend: info.backend,
     threads: info.backend === "ort" ? 1 : threads,
+    processors: threads + 1, // which wait for most of the time
     layer,
     layerCachedMs: 0,
     prefillLayer: layer,
