@@ -3,7 +3,7 @@
  * with a pause after each (paced, as when decoding).
  */
 import process from "node:process";
-import type { FrameMessage } from "../engine/ring/message.ts";
+import { type FrameMessage, LINK_CREDITS } from "../engine/ring/message.ts";
 import { createFrameCodec } from "../rpc/frame.ts";
 import { deriveIdentity, type RingIdentity } from "../rpc/identity.ts";
 import type { LinkReceiver } from "../rpc/link.ts";
@@ -139,7 +139,7 @@ async function listen(
   const server = await serve({
     listen: { host: "127.0.0.1", port: 0 },
     identity,
-    routes: createLinkHandler(() => ({ codec, credits: 16, receive: resolve })),
+    routes: createLinkHandler(() => ({ codec, credits: LINK_CREDITS, receive: resolve })),
   });
   return { server, link: promise };
 }

@@ -26,7 +26,10 @@ interface PaperResult {
 }
 
 const [out] = Deno.args;
-if (out === undefined) throw new TypeError("Say where the report goes: paper_report.ts FILE.html");
+if (out === undefined) {
+  await print("Say where the report goes: deno task bench:paper:report FILE.html");
+  Deno.exit(2);
+}
 const kept = new URL("results/paper.json", import.meta.url);
 const { machine, values } = JSON.parse(await Deno.readTextFile(kept)) as PaperResult;
 const splits = values.rows.map((row) => ({ ...row, nodes: row.split.split("/").length }));

@@ -2,6 +2,7 @@
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 import { messageOf } from "../wasm/error.ts";
 import { type Pace, readPace } from "../wasm/pace.ts";
+import { typedPath } from "./typed_path.ts";
 
 /** A file of times is far smaller. */
 const MAX_PACE_BYTES = 2 ** 16;
@@ -68,7 +69,8 @@ export function readableBy(read: (text: string) => unknown): (text: string) => s
 }
 
 /** A file with the times of a slower device. */
-export function paceFile(path: string): Pace {
+export function paceFile(typed: string): Pace {
+  const path = typedPath(typed);
   try {
     const { size } = Deno.statSync(path);
     if (size > MAX_PACE_BYTES) throw new RangeError(`It has ${size} bytes, and is no pace`);

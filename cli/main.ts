@@ -53,6 +53,11 @@ const program = createProgram(async (options, run) => {
   }
 }, output.options);
 
+/** The name of the command that the arguments begin with. */
+function meant(): string | undefined {
+  return program.commands.map((command) => command.name()).find((name) => name === Deno.args[0]);
+}
+
 async function main(): Promise<number> {
   try {
     await program.parseAsync(Deno.args, { from: "user" });
@@ -60,7 +65,7 @@ async function main(): Promise<number> {
   } catch (error) {
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return EXIT_OK;
-      output.error(usageMessage(error), { code: "usage" });
+      output.error(usageMessage(error, meant()), { code: "usage" });
       return EXIT_USAGE;
     }
     if (endedStatus !== undefined) return endedStatus;

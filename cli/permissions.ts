@@ -51,7 +51,7 @@ export function permissionFlags(role: Role, options: PermissionOptions = {}): st
       return ["--allow-net", ...files, env(HOME, HUB, TYPED), "--allow-sys=statfs", run(PIP)];
     case "secondary":
     case "doctor":
-      return ["--allow-net", ...files, env(HOME, ["MDI_TOKEN"]), sys(DEVICE)];
+      return ["--allow-net", ...files, env(HOME, ["MDI_TOKEN"], TYPED), sys(DEVICE)];
     case "starter":
       return ["--allow-net", ...files, env(HOME, ["MDI_TOKEN"], HUB, TYPED), sys(DEVICE), run(PIP)];
     case "demo":

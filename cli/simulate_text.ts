@@ -75,7 +75,9 @@ export function simulationText(run: SimulatedRun): string {
     (away.length > 0 ? `\nleft out: ${away.join(", ")}` : ""),
     [
       ...facts(run).map(([name, value]) => `${name}: ${value}`),
-      `${(totals.ms / 1000).toFixed(1)} s simulated in ${(tookMs / 1000).toFixed(2)} s`,
+      totals.tokens === 0
+        ? "no sample had a token"
+        : `${seconds(totals.ms)} simulated in ${(tookMs / 1000).toFixed(2)} s`,
     ].join("\n"),
   ].join("\n\n");
 }

@@ -1,10 +1,14 @@
 /** How mistakes on the command line are put into words. */
 import type { CommanderError } from "@commander-js/extra-typings";
 
-/** What a mistake on the command line comes to, in one line. */
-export function usageMessage(error: CommanderError): string {
+/**
+ * What a mistake on the command line comes to, in one line.
+ * @param command the name of the command that was meant; undefined for mdi's own options.
+ */
+export function usageMessage(error: CommanderError, command?: string): string {
   const text = error.message.replace(/^error: /, "").replaceAll("\n", " ").replace(/\.$/, "");
-  const advice = text.includes("mdi ") ? "" : '; see "mdi --help"';
+  const help = command === undefined ? "mdi --help" : `mdi ${command} --help`;
+  const advice = text.includes("mdi ") ? "" : `; see "${help}"`;
   return `${text[0]!.toUpperCase()}${text.slice(1)}${advice}`;
 }
 

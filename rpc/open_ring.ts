@@ -1,4 +1,5 @@
 /** From options to a ring that generates: peers, model, plan, layers, links, in this order. */
+import { MdiError } from "../wasm/error.ts";
 import type { Stage } from "../wasm/stage.ts";
 import { cancellable } from "../engine/cancellable.ts";
 import { RingDriver } from "../engine/ring/driver.ts";
@@ -181,6 +182,9 @@ async function makeRing(options: RingOptions): Promise<Ring> {
   const trace = spans && new RingTrace(spans, peers);
   await trace?.start();
   wiring?.lost.then((error) => driver.fail(error));
+  const onAbort = () => driver.fail(new MdiError("cancelled", "The ring was ended by its signal"));
+  options.signal?.addEventListener("abort", onAbort, { once: true });
+  owned.defer(() => options.signal?.removeEventListener("abort", onAbort));
   return new OpenRing({
     ...{ manifest, plan, context, stage, driver, peers, wiring },
     defaults: prepared.sampling,

@@ -51,6 +51,27 @@ Deno.test("openRing() listens where its peers reach it, on either protocol", asy
   }
 });
 
+Deno.test("openRing() makes a ring that its signal ends, with peers and without", async (t) => {
+  for (const hosts of [[], ["127.0.0.1"]]) {
+    await t.step(`${hosts.length} peers`, async () => {
+      await using stack = new AsyncDisposableStack();
+      const { peers, options } = await nodes(hosts, undefined, stack);
+      const ending = new AbortController();
+      await using ring = await openRing({
+        ...options,
+        peers,
+        layers: "even",
+        signal: ending.signal,
+      });
+      const { result } = ring.generate([1], { greedy: true, maxTokens: 1000, ignoreEos: true });
+      const generated = assertRejects(() => result, MdiError);
+      ending.abort();
+      assertEquals((await generated).code, "cancelled");
+      assertEquals((await ring.ended as MdiError).code, "cancelled");
+    });
+  }
+});
+
 Deno.test("openRing() refuses one node under two addresses", async () => {
   await using stack = new AsyncDisposableStack();
   const { peers, options } = await nodes(["127.0.0.1", "127.0.0.1"], undefined, stack);

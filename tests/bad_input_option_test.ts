@@ -30,6 +30,7 @@ Deno.test("mdi refuses flags that are wrong, before it loads anything", async ()
       /no command "pul"; there are pull, inspect, plan, simulate, doctor, store, token, verify/,
     ],
     [["--starter", "hello"], /no command "hello".*goes after --prompt/],
+    [["plan", "--fro"], /Unknown option '--fro'; see "mdi plan --help"/],
     [["store", "lst"], /no command "lst"; there are list, verify, remove/],
     [["store", "list", "x"], /too many arguments.*got 1: x/i],
     [["token"], /Say which: new/],
