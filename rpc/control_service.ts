@@ -20,6 +20,7 @@ import { peerOf } from "./request_handler.ts";
 import { plainWord } from "./plain_text.ts";
 import { ProfileService } from "./profile_service.ts";
 import { spansMessage } from "./trace.ts";
+import { Underway } from "./underway.ts";
 import { checkIdentity, ownIdentity } from "./version.ts";
 
 /** Hashes that one question may hold: more than any model has blocks. */
@@ -42,6 +43,7 @@ export class ControlService {
   #instance = crypto.randomUUID();
   #serving: { starter: string; membership: Membership } | undefined;
   #profiles: ProfileService;
+  #calls = new Underway();
 
   /** Makes a free node. */
   constructor(options: ControlOptions) {
@@ -56,15 +58,17 @@ export class ControlService {
     return this.#serving?.membership;
   }
 
-  /** Settles when measurements that were under way have let go of everything; the connections are closed before. */
-  get settled(): Promise<void> {
-    return this.#profiles.settled;
+  /** Settles when calls that were under way have let go of everything; the connections are closed before. */
+  async settled(): Promise<void> {
+    await this.#profiles.settled;
+    await this.#calls.settled();
   }
 
   /** Registers the service. */
   routes(router: ConnectRouter): void {
     const implementation: ServiceImpl<typeof Control> = {
       hello: async ({ caller }) => {
+        using _call = this.#calls.enter();
         try {
           checkIdentity(`"${plainWord(caller?.name ?? "a caller without a name")}"`, caller);
           return create(HelloResponseSchema, {
@@ -79,6 +83,7 @@ export class ControlService {
         }
       },
       has: async ({ hashes }) => {
+        using _call = this.#calls.enter();
         const { store } = this.#options;
         const present = [];
         for (const hash of hashes.slice(0, MAX_HASHES)) {
@@ -96,6 +101,7 @@ export class ControlService {
   }
 
   async *#fetch({ hash, offset }: { hash: string; offset: bigint }, context: HandlerContext) {
+    using _call = this.#calls.enter();
     try {
       if (!isHash(hash)) {
         throw new MdiError("protocol", "Cannot send a block: its hash is malformed");
@@ -118,6 +124,7 @@ export class ControlService {
     requests: AsyncIterable<ServeRequest>,
     context: HandlerContext,
   ): AsyncGenerator<ServeResponse> {
+    using _call = this.#calls.enter();
     const { serve, log, describe } = this.#options;
     const responses = new AsyncQueue<ServeResponse>();
     const say = (message: ServeResponse["message"]) =>

@@ -59,15 +59,13 @@ async function startNode(options: ServeNodeOptions): Promise<MdiNode> {
     listen: node.listen,
     identity: node.identity,
     signal: options.signal,
+    settled: () => control.settled(),
     routes(router) {
       control.routes(router);
       ringRoutes(router, () => control.membership);
     },
   });
-  const close = async () => {
-    await server.close();
-    await control.settled;
-  };
+  const close = () => server.close();
   return {
     name: node.name,
     address: formatAddress(server.address),

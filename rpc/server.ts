@@ -36,6 +36,8 @@ export interface ServeOptions {
   routes: (router: ConnectRouter) => void;
   /** Closes the server. */
   signal?: AbortSignal | undefined;
+  /** Settles when handlers have let go of everything; `close()` waits for it when the connections are closed. */
+  settled?: () => Promise<void>;
   /**
    * Longest message that is read, in bytes.
    * @default {16777216}
@@ -172,6 +174,7 @@ class ListeningServer implements NodeServer {
       return connection.closed;
     });
     await Promise.all([closed, ...sockets]);
+    await this.#options.settled?.();
   }
 
   #onConnection(socket: Socket): void {

@@ -33,15 +33,22 @@ export async function listenForPeers(
     ringRoutes(router, wiring);
   };
   const { identity } = node;
+  const settled = () => control.settled();
   // Nobody types the starter's address: where none was given, any free port does.
   const host = node.listenGiven ? node.listen.host : hostFor(peers, node.listen.host);
   try {
-    return await serve({ listen: { host, port: node.listen.port }, identity, routes, signal });
+    return await serve({
+      listen: { host, port: node.listen.port },
+      identity,
+      routes,
+      signal,
+      settled,
+    });
   } catch (error) {
     if (node.listenGiven || !(error instanceof MdiError) || error.code !== "address_in_use") {
       throw error;
     }
-    return await serve({ listen: { host, port: 0 }, identity, routes, signal });
+    return await serve({ listen: { host, port: 0 }, identity, routes, signal, settled });
   }
 }
 
