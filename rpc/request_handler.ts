@@ -81,8 +81,21 @@ export function createRequestHandler(
   ): Promise<void> {
     const values = createContextValues().set(PEER, options.peerOf(request));
     const call = universalRequestFromNodeRequest(request, response, undefined, values);
-    await universalResponseToNodeResponse(await handler(call), response);
+    const answered = await handler(call);
+    const { body } = answered;
+    if (body) endWithStream(body[Symbol.asyncIterator](), request);
+    await universalResponseToNodeResponse(answered, response);
   }
+}
+
+/**
+ * Ends a handler whose caller is gone. connect-node may wait for a "drain" that a closed stream does not emit, and
+ * the handler, which waits for its message to be taken, would keep its files for ever.
+ */
+function endWithStream(body: AsyncIterator<Uint8Array>, { stream }: Http2ServerRequest): void {
+  const end = () => void body.return?.().catch(() => {});
+  if (stream.closed || stream.destroyed) end();
+  else stream.once("close", end);
 }
 
 function refuse(request: Http2ServerRequest, response: Http2ServerResponse, status: number): void {

@@ -278,6 +278,26 @@ Deno.test("NodeServer.close() frees the port at once, with streams open, five ti
   }
 });
 
+Deno.test("serve() ends a handler whose caller is gone, whenever it goes", async () => {
+  for (let round = 0; round < 60; round++) {
+    await using test = await serveTest();
+    const ending = new AbortController();
+    await using session = sessionTo(test.server);
+    const answers = controlOf(session).fetch({ offset: 1000n }, { signal: ending.signal });
+    // Nobody reads on: the handler waits for room, in one of the places where it may.
+    const first = answers[Symbol.asyncIterator]().next().catch(() => {});
+    await pause(round % 13);
+    const ends = [
+      () => ending.abort(),
+      () => session[Symbol.asyncDispose](),
+      () => test.server.close(),
+    ];
+    await ends[round % 3]!();
+    await first;
+    await until(() => test.seen.fetchesEnded === 1 || test.seen.fetchedMessages === 0, 1000);
+  }
+});
+
 Deno.test("NodeServer leaves no descriptor open after 1,000 connections", async () => {
   for (const identity of [undefined, host]) {
     await using test = await serveTest({ identity });
