@@ -67,6 +67,9 @@ export function createProgram(startCommand: Start, output: OutputOptions): Comma
     // Mistakes are thrown and shown by whoever catches them.
     .configureOutput({
       outputError: () => {},
+      // Else commander asks the environment, which mdi may not read as a whole; its help has no colours.
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
       ...(output.json && { writeOut: (text) => Deno.stderr.writeSync(encoder.encode(text)) }),
     })
     .exitOverride()

@@ -65,15 +65,16 @@ async function* inOrder<T, R>(items: readonly T[], limit: number, start: (item: 
   for (const result of running) yield await result;
 }
 
+const lines = (await Deno.readTextFile(input)).split("\n").filter((line) => line.trim() !== "")
+  .map((line, number) => ({ line, number }));
+
 // What an earlier run wrote counts up to its last line end: a line without one was cut off.
 using file = await Deno.open(output, { read: true, write: true, create: true });
 const written = await Deno.readFile(output);
 const end = written.lastIndexOf(0x0a) + 1;
 await file.truncate(end);
 await file.seek(end, Deno.SeekMode.Start);
-const done = written.subarray(0, end).reduce((lines, byte) => lines + Number(byte === 0x0a), 0);
-const lines = (await Deno.readTextFile(input)).split("\n").filter((line) => line.trim() !== "")
-  .map((line, number) => ({ line, number }));
+const done = written.subarray(0, end).reduce((count, byte) => count + Number(byte === 0x0a), 0);
 
 try {
   await using ring = await openRing({

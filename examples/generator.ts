@@ -49,6 +49,7 @@ try {
 } catch (error) {
   // An operational failure says what to do; anything else is a defect and deserves its stack.
   if (!(error instanceof MdiError)) throw error;
-  console.error(`${error.code}: ${error.message}`);
-  Deno.exitCode = 1;
+  const stopped = stop.signal.aborted;
+  console.error(stopped ? "\nStopped" : `${error.code}: ${error.message}`);
+  Deno.exitCode = stopped ? 130 : 1;
 }

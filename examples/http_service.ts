@@ -90,9 +90,8 @@ const server = Deno.serve({ hostname: HOST, port }, (request, { completed }) => 
   if (route === "GET /health") return Response.json({ model: ring.manifest.name, underWay });
   return new Response(null, { status: 404 });
 });
-stop.signal.addEventListener("abort", () => ring[Symbol.asyncDispose]());
 const failure = await ring.ended;
-if (failure) {
+if (failure && !stop.signal.aborted) {
   console.error(failure.message);
   Deno.exitCode = 1; // whoever supervises it starts it again
 }

@@ -41,11 +41,12 @@ export class TestStarter implements AsyncDisposable {
     this.#owned = owned;
   }
 
-  /** Cuts the model, or one of its exports, into a store in `home` and listens. */
+  /** Cuts the model, or one of its other files, into a store in `home` and listens. */
   static async start(home: string, file = ""): Promise<TestStarter> {
     await using owned = new AsyncDisposableStack();
     const store = await openStore(home);
-    const { manifest } = await loadModel(join(MODEL, file), { store, tokenizerDir: MODEL });
+    const tokenizerDir = file.endsWith(".gguf") ? undefined : MODEL; // a GGUF file has its own
+    const { manifest } = await loadModel(join(MODEL, file), { store, tokenizerDir });
     const describe = () => describeDevice(home, { backend: "ort", threads: 1, memoryBytes: null });
     const control = new ControlService({ name: "by-hand", store, describe, log() {} });
     const returned = Promise.withResolvers<LinkReceiver>();

@@ -4,7 +4,6 @@
  * with a token is tested with the self-extracting form, which has the same bundles.
  */
 import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { newToken } from "../rpc/token.ts";
@@ -21,7 +20,6 @@ import { SMOLLM2_GGUF } from "./support/real_models.ts";
 const TINY = fileURLToPath(new URL("fixtures/tiny-llama-tied", import.meta.url));
 const MODEL = SMOLLM2_GGUF ?? TINY;
 const PROMPT = ["--model", MODEL, "--prompt", "a", "--tokens", "12", "--greedy"];
-const ARM64 = Deno.env.get("QEMU_LD_PREFIX") ?? "/usr/aarch64-linux-gnu";
 const ignore = DENORT_CACHE === undefined || Deno.build.target !== "x86_64-unknown-linux-gnu";
 
 /** An empty machine: where the file is started, and with what. */
@@ -197,27 +195,6 @@ Deno.test({
       });
     } finally {
       await Deno.remove(machine.place, { recursive: true });
-      await Deno.remove(out, { recursive: true });
-    }
-  },
-});
-
-Deno.test({
-  name: `an arm64 file starts with pages of 4 and of 16 KB${DENORT_NOTE}`,
-  ignore: ignore || !existsSync("/usr/bin/qemu-aarch64") ||
-    !existsSync(join(ARM64, "lib/libc.so.6")),
-  async fn() {
-    const out = await Deno.makeTempDir({ prefix: "mdi-compile-" });
-    try {
-      await compileFiles(out, "--target", "aarch64-linux");
-      const file = join(out, "dist", "mdi-aarch64-linux");
-      for (const page of ["4096", "16384"]) {
-        const version = await output("qemu-aarch64", ["-p", page, file, "--version"], {
-          env: { QEMU_LD_PREFIX: ARM64 },
-        });
-        assertMatch(version, /\(deno compile, Deno 2\.7\.11, aarch64-unknown-linux-gnu\)\n$/);
-      }
-    } finally {
       await Deno.remove(out, { recursive: true });
     }
   },

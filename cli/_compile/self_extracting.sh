@@ -9,6 +9,11 @@ MDI_FILE=$(cd -- "$(dirname -- "$self")" && pwd -P)/$(basename -- "$self")
 export MDI_FILE DENO_NO_UPDATE_CHECK=1
 work=
 
+# Whether what lies in the folder $1 can be started at all: not where that is mounted noexec.
+starts_scripts() {
+  echo '#!/bin/sh' >"$1/try" && chmod +x "$1/try" && "$1/try" 2>/dev/null
+}
+
 # Unpacks into the folder $1, while other copies may; fails where programs cannot be kept or started there.
 unpack() {
   mkdir -p -- "$1" 2>/dev/null || return 1
@@ -21,7 +26,11 @@ unpack() {
     exit 1
   fi
   mkdir "$work/mdi" && tar -xzf "$work/archive" -C "$work/mdi" 2>/dev/null || return 1
-  "$work/mdi/deno" --version >/dev/null 2>&1 || return 1
+  if ! "$work/mdi/deno" --version >/dev/null 2>&1; then
+    starts_scripts "$work" || return 1
+    echo "mdi: error: Cannot start: the Deno inside does not run on this machine, $(uname -sm); this file is for 64-bit @ARCH@ Linux with glibc 2.27 or newer: copy the one for this machine" >&2
+    exit 3
+  fi
   mv -T -- "$work/mdi" "$1/mdi-$hash" 2>/dev/null || [ -O "$1/mdi-$hash" ] || return 1
   rm -rf -- "$work"
 }

@@ -53,7 +53,8 @@ export async function selfExtracting(
       .replace("@HASH@", await sha256(`${archive}.gz`))
       .replace("@BYTES@", `${bytes.length}`)
       .replace("@FLAGS@", RUNTIME_FLAGS.join(" "))
-      .replace("@ENTRY@", ENTRY);
+      .replace("@ENTRY@", ENTRY)
+      .replace("@ARCH@", target.name.split("-")[0]!);
     await Deno.writeTextFile(path, header);
     await Deno.writeFile(path, bytes, { append: true });
     await Deno.chmod(path, 0o755);
