@@ -1,7 +1,7 @@
 /**
  * `mdi --demo`: a ring of three on this device. This process is the starter; two secondaries are
  * processes of their own with stores of their own, `$MDI_HOME/demo/1` and `2`, linked as over a network,
- * under a token made for the run. They share the cores.
+ * under a token made for the run where this Deno can serve with one. They share the cores.
  *
  * A secondary ends when its standard input does, and the other end of that pipe is held here: so it goes
  * with this process, however that ends. It is no member of the terminal's process group: Ctrl-C
@@ -9,6 +9,7 @@
  */
 import { join } from "node:path";
 import { formatBytes } from "../engine/format_bytes.ts";
+import { servesTls } from "../rpc/server.ts";
 import { newToken } from "../rpc/token.ts";
 import { MdiError, type MdiErrorCode, messageOf } from "../wasm/error.ts";
 import { defaultThreads } from "../wasm/threads.ts";
@@ -44,15 +45,19 @@ export async function demoCommand(options: RootOptions, context: CommandContext)
     );
   }
   const downloaded = await pullCommand(options.model, options, context);
-  const token = options.token ?? newToken();
+  const token = options.token ?? (servesTls() ? newToken() : undefined);
   const threads = options.threads ?? (options.backend === "ort" ? 1 : threadsEach());
   await using secondaries = new AsyncDisposableStack();
-  const peers = await startSecondaries({ ...options, threads, token }, secondaries, signal);
+  const peers = await startSecondaries(
+    { ...options, threads, ...(token !== undefined && { token }) },
+    secondaries,
+    signal,
+  );
   const summary = await starterCommand({
     ...withPrompts(options),
     name: options.name ?? "starter",
     listen: "127.0.0.1:0",
-    token,
+    ...(token !== undefined && { token }),
     threads,
     peers: peers.join(","),
     // A plan would leave out what only takes cores from this very process.
@@ -89,7 +94,7 @@ function withPrompts(options: RootOptions): RootOptions {
 
 /** Starts the secondaries, and waits until they listen. */
 async function startSecondaries(
-  options: RootOptions & { token: string },
+  options: RootOptions,
   owner: AsyncDisposableStack,
   signal: AbortSignal,
 ): Promise<string[]> {
@@ -105,7 +110,7 @@ class SecondaryProcess implements AsyncDisposable {
   #name: string;
   #child: Deno.ChildProcess;
 
-  constructor(number: number, options: RootOptions & { token: string }) {
+  constructor(number: number, options: RootOptions) {
     const { backend, threads, memory, storeLimit, token } = options;
     this.#name = `secondary-${number}`;
     const home = join(demoHome(), `${number}`);
@@ -121,13 +126,19 @@ class SecondaryProcess implements AsyncDisposable {
             value === undefined ? [] : [flag, `${value}`]
           ),
         ],
-        env: { MDI_HOME: home, MDI_TOKEN: token },
+        env: { MDI_HOME: home, ...(token !== undefined && { MDI_TOKEN: token }) },
         detached: true,
         stdin: "piped",
         stdout: "piped",
         stderr: "inherit",
       }).spawn();
     } catch (cause) {
+      if (cause instanceof Deno.errors.NotCapable) {
+        throw new TypeError(
+          'Cannot start processes: Deno may not; type "deno task demo", or give it --allow-run',
+          { cause },
+        );
+      }
       throw new MdiError("internal", `Cannot start ${this.#name}: ${messageOf(cause)}`, { cause });
     }
   }

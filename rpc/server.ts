@@ -242,10 +242,7 @@ function createHttp2Server(options: ServeOptions): Http2Server | Http2SecureServ
     ALPNProtocols: ["h2"],
     handshakeTimeout: handshakeTimeoutMs,
   });
-  // Deno 2.7 has no TLS server of Node's kind: it listens with Deno.listenTls, which leaves out `ca`, `requestCert`,
-  // `minVersion` and the host, so that any stranger would be served, on all interfaces. Nor does its HTTP/2 work
-  // over a TLS socket ("Failed to open TCP handle from resource"). What it lacks is the whole of authentication.
-  if (!(server instanceof NetServer)) {
+  if (!isNodeServer(server)) {
     throw new MdiError(
       "address_in_use",
       `Cannot listen on ${
@@ -255,6 +252,20 @@ function createHttp2Server(options: ServeOptions): Http2Server | Http2SecureServ
     );
   }
   return server;
+}
+
+/**
+ * Whether this Deno can serve peers with certificates. Deno 2.7 has no TLS server of Node's kind: it listens with
+ * Deno.listenTls, which leaves out `ca`, `requestCert`, `minVersion` and the host, so that any stranger would be
+ * served, on all interfaces. Nor does its HTTP/2 work over a TLS socket ("Failed to open TCP handle from resource").
+ * What it lacks is the whole of authentication.
+ */
+export function servesTls(): boolean {
+  return isNodeServer(createSecureServer({}));
+}
+
+function isNodeServer(server: Http2SecureServer): boolean {
+  return server instanceof NetServer;
 }
 
 function remoteKey(socket: Socket | TLSSocket): string {

@@ -73,6 +73,37 @@ async function idsFromSource(): Promise<unknown> {
   }
 }
 
+/** What `mdi --demo` gives: all samples' ids. */
+async function demoIds(options: StartOptions): Promise<unknown[]> {
+  const args = ["--demo", "--model", MODEL, "--tokens", "12", "--json"];
+  const { code, stderr, records } = await runMdi(args, options);
+  assertEquals(code, 0, stderr);
+  return records.filter(({ type }) => type === "sample").map((sample) => sample.ids);
+}
+
+async function demoIdsFromSource(): Promise<unknown[]> {
+  const home = await Deno.makeTempDir({ prefix: "mdi-single-" });
+  try {
+    return await demoIds({ home });
+  } finally {
+    await Deno.remove(home, { recursive: true });
+  }
+}
+
+/** What doctor says of the file that it is. */
+async function ownFile(machine: StartOptions, file: string): Promise<JsonRecord | undefined> {
+  const { records } = await runMdi(["doctor", "--json"], { ...machine, file });
+  return records.find(({ name }) => name === "own file");
+}
+
+/** ONNX Runtime from inside a file. */
+async function assertOrtRuns(machine: StartOptions): Promise<void> {
+  const args = ["--starter", ...PROMPT, "--backend", "ort", "--json"];
+  const { code, stderr, records } = await runMdi(args, machine);
+  assertEquals(code, 0, stderr);
+  assertEquals((ids(records) as number[]).length, 12);
+}
+
 /** Changes the first byte of the last `mark` in a file, into a copy. */
 async function alter(file: string, mark: string, copy: string): Promise<void> {
   const bytes = await Deno.readFile(file);
@@ -113,11 +144,25 @@ Deno.test({
       await t.step("a ring of three gives the ids of the source", async () => {
         assertEquals(await ringIds(file, undefined), await idsFromSource());
       });
-      await t.step("ONNX Runtime runs from inside", async () => {
-        const args = ["--starter", ...PROMPT, "--backend", "ort", "--json"];
-        const { code, stderr, records } = await runMdi(args, machine);
-        assertEquals(code, 0, stderr);
-        assertEquals((ids(records) as number[]).length, 12);
+      await t.step("the demo gives what it gives from source", async () => {
+        assertEquals(await demoIds(machine), await demoIdsFromSource());
+      });
+      await t.step("ONNX Runtime runs from inside", () => assertOrtRuns(machine));
+      await t.step("doctor compares the file with SHA256SUMS", async () => {
+        assertEquals((await ownFile(machine, file))?.status, "good");
+        const other = join(machine.place, "mdi-x86_64-linux");
+        await Deno.copyFile(file, other);
+        const sums = `${"0".repeat(64)}  mdi-x86_64-linux\n`;
+        await Deno.writeTextFile(join(machine.place, "SHA256SUMS"), sums);
+        assertEquals((await ownFile(machine, other))?.status, "bad");
+      });
+      await t.step("a store that cannot be written: it says what it needs", async () => {
+        const { code, stderr } = await runMdi(["--starter", ...PROMPT], {
+          ...machine,
+          home: "/proc/mdi",
+        });
+        assertEquals(code, 6);
+        assertMatch(stderr, /set MDI_HOME to a directory that can be written/);
       });
       await t.step("it leaves nothing beside its store", async () => {
         assertEquals(await Array.fromAsync(Deno.readDir(machine.cwd!)), []);
@@ -174,6 +219,10 @@ Deno.test({
       await t.step("a ring of three with a token gives the ids of the source", async () => {
         assertEquals(await ringIds(file, newToken()), await idsFromSource());
       });
+      await t.step("the demo gives what it gives from source", async () => {
+        assertEquals(await demoIds(machine), await demoIdsFromSource());
+      });
+      await t.step("ONNX Runtime runs from inside", () => assertOrtRuns(machine));
       await t.step("a cache that cannot be one, and a place for another", async () => {
         await Deno.remove(cache, { recursive: true });
         await Deno.writeTextFile(cache, "");

@@ -52,6 +52,22 @@ Deno.test("permissionFlags() is what the README says", async () => {
   }
 });
 
+Deno.test("every command's help needs no more than mdi's own permissions", async () => {
+  const home = await Deno.makeTempDir({ prefix: "mdi-permissions-" });
+  try {
+    for (const args of [["--help"], ["plan", "--help"], []]) {
+      // Without NO_COLOR, which other tests set: a terminal's colours are looked for in the environment.
+      const { stdout, stderr } = await new Deno.Command("env", {
+        args: ["-u", "NO_COLOR", Deno.execPath(), ...denoFor("token", home), ...args],
+      }).output();
+      const text = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+      assertMatch(text.join(""), /^Usage: mdi/, text[1]);
+    }
+  } finally {
+    await Deno.remove(home, { recursive: true });
+  }
+});
+
 Deno.test("doctor, pull, inspect, store and token run with their own permissions", async () => {
   const home = await Deno.makeTempDir({ prefix: "mdi-permissions-" });
   try {

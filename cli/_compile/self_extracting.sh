@@ -45,7 +45,7 @@ for cache in "${XDG_CACHE_HOME:-}" "${HOME:+$HOME/.cache}" "${TMPDIR:-/tmp}"; do
       continue
     }
   fi
-  exec "$place/deno" run --quiet --no-prompt --no-config --no-lock --cached-only --no-remote --no-npm \
+  exec "$place/deno" run --quiet --no-prompt --no-config --no-lock --cached-only --no-remote \
     @FLAGS@ --allow-all "$place/@ENTRY@" "$@"
 done
 echo 'mdi: error: Cannot unpack: none of $XDG_CACHE_HOME, $HOME/.cache and $TMPDIR has 200 MB for programs; set XDG_CACHE_HOME to a directory that can be written and is not mounted noexec' >&2

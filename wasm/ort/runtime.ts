@@ -30,6 +30,7 @@ let starting: Promise<void> | undefined;
 /**
  * Starts ONNX Runtime where that has not been done: its WebAssembly module is compiled, and it opens a
  * message port that stays open for the life of the process.
+ * @throws {MdiError} internal where it does not start.
  */
 export function startRuntime(): Promise<void> {
   return starting ??= start();
@@ -42,8 +43,18 @@ async function start(): Promise<void> {
   using code = await readCode();
   if (code) ort.env.wasm.wasmBinary = code.buffer;
   // There is no other way to start it than to ask for a session; an empty model is refused.
-  await ort.InferenceSession.create(new Uint8Array(1)).catch(() => {});
-  delete ort.env.wasm.wasmBinary;
+  try {
+    await ort.InferenceSession.create(new Uint8Array(1));
+  } catch (cause) {
+    // Its own words where no session of any model can be made.
+    const [, why] = /^no available backend found\.(.*)/s.exec(messageOf(cause)) ?? [];
+    if (why === undefined) return;
+    throw new MdiError("internal", `Cannot start ONNX Runtime:${why.replace(/ ERR:/, "")}`, {
+      cause,
+    });
+  } finally {
+    delete ort.env.wasm.wasmBinary;
+  }
 }
 
 /** The module's bytes; undefined where it lies elsewhere than in node_modules: ONNX Runtime looks too. */
@@ -79,7 +90,7 @@ export interface SessionOptions {
 
 /**
  * Makes a session.
- * @throws {MdiError} model_unsupported with ONNX Runtime's own reason.
+ * @throws {MdiError} model_unsupported with ONNX Runtime's own reason; internal where it does not start at all.
  */
 export async function createSession(
   what: string,

@@ -63,13 +63,12 @@ export async function judge(
     seen.add(signature);
     let verdict = await known(signature);
     if (!verdict) {
-      verdict = await compare(reference, alone(spec, name), block, load);
-      if (!verdict) {
-        notes.push(
-          `${name} was not compared with ONNX Runtime: there is too little memory for both`,
-        );
+      const compared = await compare(reference, alone(spec, name), block, load);
+      if (typeof compared === "string") {
+        notes.push(`${name} was not compared with ONNX Runtime: ${compared}`);
         continue;
       }
+      verdict = compared;
       await keep(verdict, spec, name, signature);
     }
     const { error, agrees } = verdict;
@@ -128,20 +127,21 @@ async function keep(
   }
 }
 
-/** Undefined where there is too little memory for it now: that says nothing of the block. */
+/** Why it cannot be done now, a clause, where that says nothing of the block. */
 async function compare(
   reference: Reference,
   spec: StageSpec,
   block: DecoderBlock,
   load: (spec: StageSpec) => Promise<Stage>,
-): Promise<Verdict | undefined> {
+): Promise<Verdict | string> {
   const probe = makeProbe(block, spec);
   let expected: Float32Array[];
   try {
     expected = await reference.ask(spec, probe);
   } catch (error) {
     if (!(error instanceof MdiError)) throw error;
-    if (error.code === "memory") return undefined;
+    if (error.code === "memory") return "there is too little memory for both";
+    if (error.code === "internal") return error.message;
     if (error.code !== "model_unsupported") throw error;
     return { error: null, agrees: true };
   }
