@@ -141,7 +141,8 @@ class Measurement {
       ends?.release(sample);
     }
     const cpuMs = after.cpuMs - before.cpuMs;
-    const lacking = cpuMs < UNDISTURBED_SHARE * (after.computeMs - before.computeMs);
+    // Where the system does not tell, it is 0.
+    const lacking = cpuMs > 0 && cpuMs < UNDISTURBED_SHARE * (after.computeMs - before.computeMs);
     const spread = this.#times.spread(COMPARED, JITTER_MS);
     return {
       profile: this.#profile(plan, prompts, lacking ? cpuMs / (after.ms - before.ms) : null),

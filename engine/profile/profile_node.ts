@@ -52,7 +52,7 @@ export interface NodeProfile {
   kept: boolean;
   /** Whether the device was held back by heat or its supply meanwhile, as far as it tells. */
   throttled: boolean;
-  /** Whether other programs or a quota had the processor for much of the time: times are means, and soon forgotten. */
+  /** Whether other programs or a quota had the processor for much of the time: times are of that part, and soon forgotten. */
   busy: boolean;
 }
 
