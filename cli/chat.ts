@@ -10,7 +10,8 @@ import type { CommandContext } from "./program.ts";
 import { summaryText } from "./summary.ts";
 
 const HELP = `Type a message and Enter. Ctrl-C stops an answer.
-/new starts over, /stats shows the figures so far, /help this text; /exit or Ctrl-D ends.
+/new starts over, /stats shows the figures so far, /help this text;
+/exit or Ctrl-D ends. A message may begin with "/" after a space or as "//".
 `;
 
 /** Chats until the user has enough. */
@@ -39,7 +40,7 @@ export async function chatLoop(
     while (true) {
       output.text("\n> ");
       const line = await Promise.race([nextLine(lines, context), failed]);
-      switch (line?.trim()) {
+      switch (line?.trimEnd()) {
         case undefined:
           output.text("\n");
           return;
@@ -55,10 +56,13 @@ export async function chatLoop(
           chat = start();
           break;
         case "/stats":
-          output.text(`${summaryText(await ring.summary())}\n`);
+          output.text(`${summaryText(await ring.summary(), output.columns)}\n`);
           break;
-        default:
-          await answer(chat, line!, options, context);
+        default: {
+          const message = messageIn(line!);
+          if (message === undefined) output.text(unknownCommand(line!));
+          else if (message !== "") await answer(chat, message, options, context);
+        }
       }
     }
   } catch (error) {
@@ -67,6 +71,19 @@ export async function chatLoop(
   } finally {
     chat[Symbol.dispose]();
   }
+}
+
+/** What a line says to the model: all but commands, which begin with one "/"; undefined for these. */
+export function messageIn(line: string): string | undefined {
+  if (line.startsWith("/")) return line.startsWith("//") ? line.slice(1) : undefined;
+  const text = line.trim();
+  return text === "" || text.startsWith("/") ? text : line;
+}
+
+function unknownCommand(line: string): string {
+  return `There is no ${line.trim()}; there are /new, /stats, /help and /exit.
+A message may begin with "/" after a space or as "//".
+`;
 }
 
 /** The next line, and what Ctrl-C does meanwhile. */
@@ -102,7 +119,9 @@ async function answer(
     });
     for await (const { text } of generation) output.text(text);
     const { finishReason, ids } = await generation.result;
-    if (finishReason === "length") output.text(` [cut after ${ids.length} tokens]`);
+    if (finishReason === "length") {
+      output.text(` [cut after ${ids.length} tokens: --tokens N sets how many]`);
+    }
     if (finishReason === "cancel") output.text(" [stopped]");
     output.text("\n");
   } catch (error) {

@@ -15,7 +15,6 @@ export function showEvents(output: Output): Disposable & { show(event: RingEvent
   const notes = new Map<string, ReturnType<typeof setTimeout>>();
   const end = () => {
     for (const progress of running.values()) progress.end();
-    running.clear();
   };
   const log = (text: string, type: string) => {
     end();

@@ -7,7 +7,7 @@ import { MdiError, messageOf } from "../wasm/error.ts";
 import { errorCode, EXIT_CHECK_FAILED, EXIT_OK, EXIT_USAGE, exitStatus } from "./exit.ts";
 import { Output, outputOptionsOf } from "./output.ts";
 import { createProgram } from "./program.ts";
-import { usageMessage } from "./usage.ts";
+import { type Takes, usageMessage } from "./usage.ts";
 
 /** How long a command may take to end after a signal. */
 const GRACE_MS = 3000;
@@ -53,9 +53,9 @@ const program = createProgram(async (options, run) => {
   }
 }, output.options);
 
-/** The name of the command that the arguments begin with. */
-function meant(): string | undefined {
-  return program.commands.map((command) => command.name()).find((name) => name === Deno.args[0]);
+/** The command that the arguments begin with. */
+function meant(): Takes | undefined {
+  return program.commands.find((command) => command.name() === Deno.args[0]);
 }
 
 async function main(): Promise<number> {

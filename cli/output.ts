@@ -75,7 +75,12 @@ export class Output {
     this.#line("error", safe, fields);
   }
 
-  /** Where progress lines go. */
+  /** Characters in a line of standard output; Infinity where it is no terminal. */
+  get columns(): number {
+    return Deno.stdout.isTerminal() ? columns() : Infinity;
+  }
+
+  /** Where progress lines go. What else is written takes an unfinished one off the screen. */
   progress(): ProgressSink {
     const { quiet, log, level = "info" } = this.options;
     const silent = quiet || log === "json" || level === "error" || level === "warn";
@@ -94,6 +99,7 @@ export class Output {
   }
 
   #line(level: LogLevel, message: string, fields: Record<string, unknown>): void {
+    this.#progress?.holder?.end();
     const line = withoutTokens(message);
     if (this.options.log === "json") {
       const time = new Date().toISOString();
@@ -105,6 +111,7 @@ export class Output {
 
   #out(text: string): void {
     if (this.#closed) return;
+    this.#progress?.holder?.end();
     try {
       writeAll(Deno.stdout, text);
     } catch (cause) {

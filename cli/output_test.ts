@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { newToken } from "../rpc/token.ts";
-import { outputOptionsOf, printable, recordOf, withoutTokens } from "./output.ts";
+import { Output, outputOptionsOf, printable, recordOf, withoutTokens } from "./output.ts";
 
 Deno.test("printable() leaves text and takes what steers a terminal", () => {
   assertEquals(printable("naïve 😀\n\tyes"), "naïve 😀\n\tyes");
@@ -47,4 +47,12 @@ Deno.test("recordOf() names fields as all records do", () => {
     recordOf("model", { kvHeads: 2, blocks: [{ lastUsed: at, sharedBytes: 1 }], license: null }),
     { type: "model", kv_heads: 2, blocks: [{ last_used: at, shared_bytes: 1 }], license: null },
   );
+});
+
+Deno.test("Output takes an unfinished progress line away before it writes", () => {
+  const output = new Output({ json: false, quiet: false, log: "text" });
+  let ended = 0;
+  output.progress().holder = { shownAt: 0, update() {}, end: () => void ended++ };
+  output.text("");
+  assertEquals(ended, 1);
 });

@@ -18,7 +18,10 @@ async function parse(...args: string[]): Promise<OutputOptions | undefined> {
 }
 
 async function refusal(...args: string[]): Promise<string> {
-  return usageMessage(await assertRejects(() => parse(...args), CommanderError, ""));
+  const program = createProgram(() => Promise.resolve(), OUTPUT);
+  const parsing = () => program.parseAsync(args, { from: "user" });
+  const error = await assertRejects(parsing, CommanderError, "");
+  return usageMessage(error, program.commands.find((command) => command.name() === args[0]));
 }
 
 Deno.test("createProgram() refuses what no numeric flag takes", async () => {
@@ -89,9 +92,17 @@ Deno.test("createProgram() says in one line what is wrong and where to look", as
     `Unknown option '--strater' (Did you mean --starter?); see "mdi --help"`,
   );
   assertMatch(await refusal("--starter", "Hello"), /no command "Hello".*goes after --prompt/);
+  for (const role of ["starter", "secondary", "demo"]) {
+    assertMatch(
+      await refusal(role),
+      new RegExp(`no command "${role}".*; did you mean --${role}\\?`),
+    );
+  }
+  assertMatch(await refusal("help"), /did you mean --help\?/);
   assertMatch(await refusal("--prompt", "x"), /Say what this node is/);
   assertMatch(await refusal("--starter", "pull"), /--starter does not go with pull/);
-  assertMatch(await refusal("pull", "a", "b"), /Too many arguments/);
+  assertMatch(await refusal("pull", "a", "b"), /Too many arguments(?!.*did you mean)/);
+  assertMatch(await refusal("doctor", "pi-a"), /arguments.*; did you mean --peers pi-a\?/);
   assertMatch(await refusal("token"), /Say which: new/);
   assertMatch(await refusal("service"), /Say which: install, uninstall, print/);
   assertMatch(await refusal("completions", "csh"), /Allowed choices are bash, zsh, fish/);

@@ -16,14 +16,42 @@ function fakeSink(terminal: boolean, columns = 200) {
 
 Deno.test("progressLine() counts bytes, or blocks as they are", () => {
   assertEquals(
-    progressLine("fetching", 41e6, 98e6, 2000),
+    progressLine("fetching", { done: 41e6, total: 98e6, elapsedMs: 2000 }),
     "fetching  [##########..............]  42 %  41.0 MB of 98.0 MB  20.5 MB/s  3 s left",
   );
   assertEquals(
-    progressLine("cutting", 3, 6, 1000, "blocks"),
+    progressLine("cutting", { done: 3, total: 6, elapsedMs: 1000 }, { unit: "blocks" }),
     "cutting  [############............]  50 %  3 of 6 blocks  1 s left",
   );
-  assertEquals(progressLine("fetching", 5000, 0, 0), "fetching  5.0 kB");
+  assertEquals(
+    progressLine("measuring", { done: 5, total: 10, elapsedMs: 1000 }, { unit: "ms" }),
+    "measuring  [############............]  50 %",
+  );
+  assertEquals(
+    progressLine("fetching", { done: 5000, total: 0, elapsedMs: 0 }),
+    "fetching  5.0 kB",
+  );
+});
+
+Deno.test("progressLine() takes the speed of what has come since, and says the time of nothing", () => {
+  const resumed = progressLine("a", { done: 60e6, total: 98e6, elapsedMs: 1000, from: 50e6 });
+  assert(resumed.endsWith(" 60.0 MB of 98.0 MB  10.0 MB/s  4 s left"), resumed);
+  const waiting = progressLine("a", { done: 0, total: 98e6, elapsedMs: 7300 });
+  assert(waiting.endsWith("  0 %  0 bytes of 98.0 MB  after 7 s"), waiting);
+});
+
+Deno.test("progressLine() shortens the bar, then the name, and never the figures", () => {
+  const state = { done: 33e6, total: 98e6, elapsedMs: 3000 };
+  const figures = " 34 %  33.0 MB of 98.0 MB  11.0 MB/s  6 s left";
+  const name = "fetching SmolLM2-135M.Q4_1.gguf";
+  const lines = [120, 90, 80, 60, 50].map((columns) => progressLine(name, state, { columns }));
+  assertEquals(lines, [
+    `${name}  [########................] ${figures}`,
+    `${name}  [##....] ${figures}`,
+    `${name}  ${figures}`,
+    `fetching Sm…  ${figures}`,
+    `f…  ${figures}`,
+  ]);
 });
 
 Deno.test("startProgress() shows nothing of what is over at once", () => {
@@ -49,11 +77,11 @@ Deno.test("startProgress() writes whole lines now and then where there is no ter
 });
 
 Deno.test("startProgress() redraws one line of a terminal, never longer than it", () => {
-  const sink = fakeSink(true, 40);
+  const sink = fakeSink(true, 60);
   const progress = startProgress("a long name of what takes time", sink);
   for (; sink.time <= 3000; sink.time += 50) progress.update(sink.time, 3000);
   const draws = sink.written.split("\r");
-  assert(draws.length > 10 && draws.every((draw) => draw.trimEnd().length <= 39));
+  assert(draws.length > 10 && draws.every((draw) => draw.trimEnd().length <= 59));
   assertEquals(sink.written.split("\n").length, 2, "it ended its line by itself");
 });
 
@@ -63,15 +91,40 @@ Deno.test("startProgress() gives the line of a terminal to one of several", () =
   sink.time = 1000;
   a.update(1, 4);
   b.update(1, 4);
-  sink.time = 2000;
+  sink.time = 1500;
   b.update(2, 4);
   a.update(4, 4);
   sink.time = 3000;
-  b.update(3, 4);
-  b.end();
+  b.update(4, 4);
   assertEquals(sink.written.split("\n").map((line) => line.replace(/\r/g, "|").trim()[1]), [
     "a",
     "b",
     undefined,
   ]);
+});
+
+Deno.test("startProgress() takes an unfinished line off the terminal, and writes it again", () => {
+  const sink = fakeSink(true, 60);
+  const progress = startProgress("a", sink, "ms");
+  sink.time = 1000;
+  progress.update(50, 100);
+  const shown = sink.written.trimEnd();
+  progress.end();
+  assert(/^\ra {2}\[#+\.+\] {2}50 %\r +\r$/.test(sink.written), JSON.stringify(sink.written));
+  sink.time = 2000;
+  progress.update(50, 100);
+  assert(sink.written.endsWith(`\r${shown}`), JSON.stringify(sink.written));
+});
+
+Deno.test("startProgress() gives the line of what stands still to what goes on", () => {
+  const sink = fakeSink(true, 60);
+  const [a, b] = [startProgress("a", sink, "ms"), startProgress("b", sink, "ms")];
+  for (sink.time = 1000; sink.time < 3000; sink.time += 100) {
+    if (sink.time < 1500) a.update(sink.time, 10_000);
+    b.update(sink.time, 10_000);
+  }
+  const draws = sink.written.split("\r").map((draw) => draw.trim()).filter(Boolean);
+  const firstB = draws.findIndex((draw) => draw.startsWith("b"));
+  assert(firstB > 0 && draws.slice(firstB).every((draw) => draw.startsWith("b")), draws.join("|"));
+  assert(!sink.written.includes("\n"), "neither has ended");
 });

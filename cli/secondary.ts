@@ -26,7 +26,8 @@ export async function secondaryCommand(
   );
   if (!node.secure) {
     output.warn(
-      "Without a token it can be reached from this device only; for other devices: mdi token new",
+      "Without a token it can be reached from this device only; for other devices give it the ring's token, " +
+        'which ONE device makes with "mdi token new"',
     );
   }
   const told = new Promise<void>((resolve) => {

@@ -45,7 +45,7 @@ export async function starterCommand(
     await generateAll(ring, jobs, { ...generateOptions(options), signal }, output);
     const summary = await ring.summary();
     output.record(summaryRecord(summary));
-    if (!output.options.quiet) output.text(`${summaryText(summary)}\n`);
+    if (!output.options.quiet) output.text(`${summaryText(summary, output.columns)}\n`);
     signal.throwIfAborted();
     return summary;
   });

@@ -19,6 +19,27 @@ export function renderTable(
   );
 }
 
+/** Joins clauses with "; " into lines of at most `columns` characters, of which all but the first are indented. */
+export function joinClauses(clauses: readonly string[], columns: number): string {
+  const lines: string[] = [];
+  for (const [i, clause] of clauses.entries()) {
+    const last = lines.at(-1);
+    const mark = i < clauses.length - 1 ? 1 : 0; // what follows the clause
+    if (last !== undefined && last.length + 2 + clause.length + mark <= columns) {
+      lines[lines.length - 1] = `${last}; ${clause}`;
+    } else {
+      if (last !== undefined) lines[lines.length - 1] += ";";
+      lines.push(last === undefined ? clause : `  ${clause}`);
+    }
+  }
+  return lines.join("\n");
+}
+
+/** The longest line of a text, in characters. */
+export function widthOf(text: string): number {
+  return Math.max(...text.split("\n").map((line) => line.length));
+}
+
 /** A number of things as people read it: "32.8 k", "134.5 M". */
 export function formatCount(count: number): string {
   const units = ["", " k", " M", " B"];

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { formatCount, formatLayers, formatShare, renderTable } from "./table.ts";
+import { formatCount, formatLayers, formatShare, joinClauses, renderTable } from "./table.ts";
 
 Deno.test("renderTable() aligns words to the left and numbers to the right", () => {
   assertEquals(
@@ -24,4 +24,12 @@ Deno.test("formatCount(), formatShare() and formatLayers() write what people rea
     "3",
     "none",
   ]);
+});
+
+Deno.test("joinClauses() begins a line where a clause has no room", () => {
+  const clauses = ["first clause", "second", "third one"];
+  assertEquals(joinClauses(clauses, Infinity), "first clause; second; third one");
+  assertEquals(joinClauses(clauses, 22), "first clause; second;\n  third one");
+  assertEquals(joinClauses(clauses, 5), "first clause;\n  second;\n  third one");
+  assertEquals(joinClauses([], 80), "");
 });

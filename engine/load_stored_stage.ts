@@ -1,6 +1,6 @@
 /** A stage of blocks that are in the store. */
 import type { Pace } from "../wasm/pace.ts";
-import type { Backend, KvType, Stage, StageRange } from "../wasm/stage.ts";
+import type { Backend, KvType, Stage, StageRange, StageSpec } from "../wasm/stage.ts";
 import { loadWorkerStage } from "../wasm/worker_stage.ts";
 import { freeMemory } from "./device/memory.ts";
 import type { BlockEntry, Manifest } from "./model/types.ts";
@@ -41,7 +41,7 @@ export function loadStoredStage(options: StoredStageOptions): Promise<Stage> {
     blocks: blocks.map(({ name, hash }) => ({ name, path: store.path(hash), hash })),
     dModel: manifest.config.hidden,
     vocab: manifest.config.vocab,
-    memoryBytes: freeMemory(memoryBytes),
+    ...memoryLeft(memoryBytes),
     threads,
     kv,
     packed: store.layout.packed,
@@ -51,4 +51,12 @@ export function loadStoredStage(options: StoredStageOptions): Promise<Stage> {
     ...(onPack && { onPack }),
     askRoom: (bytes) => store.packedRoom(bytes, model),
   });
+}
+
+function memoryLeft(
+  limitBytes: number | null,
+): Pick<StageSpec, "memoryBytes" | "memoryLimitBytes"> {
+  const memoryBytes = freeMemory(limitBytes);
+  const limits = limitBytes !== null && memoryBytes < freeMemory(null);
+  return { memoryBytes, ...(limits && { memoryLimitBytes: limitBytes }) };
 }

@@ -127,7 +127,11 @@ async function makeRing(options: RingOptions): Promise<Ring> {
   });
   await Promise.all(leftOut.map((peer) => peer[Symbol.asyncDispose]()));
   if (peers.length === 0) await server?.[Symbol.asyncDispose]();
-  node.onEvent({ type: "plan", message: planText(plan, basis?.planned.cost.tokensPerSecond) });
+  const predicted = basis && {
+    tokensPerSecond: basis.planned.cost.tokensPerSecond,
+    samples: basis.problem.samples,
+  };
+  node.onEvent({ type: "plan", message: planText(plan, predicted) });
 
   const spans = options.trace ? new SpanRecorder() : undefined;
   let wiring: Wiring | undefined;
@@ -182,9 +186,17 @@ async function makeRing(options: RingOptions): Promise<Ring> {
   const trace = spans && new RingTrace(spans, peers);
   await trace?.start();
   wiring?.lost.then((error) => driver.fail(error));
-  const onAbort = () => driver.fail(new MdiError("cancelled", "The ring was ended by its signal"));
+  let ending: ReturnType<typeof setTimeout> | undefined;
+  const onAbort = () => {
+    const reason = new MdiError("cancelled", "The ring was ended by its signal");
+    // Samples that the same signal ends do so first, with what they have.
+    ending = setTimeout(() => driver.fail(reason), 0);
+  };
   options.signal?.addEventListener("abort", onAbort, { once: true });
-  owned.defer(() => options.signal?.removeEventListener("abort", onAbort));
+  owned.defer(() => {
+    options.signal?.removeEventListener("abort", onAbort);
+    clearTimeout(ending);
+  });
   return new OpenRing({
     ...{ manifest, plan, context, stage, driver, peers, wiring },
     defaults: prepared.sampling,

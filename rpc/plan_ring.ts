@@ -112,13 +112,22 @@ export function samplesOf(expected: number | undefined, slots: number): number {
 
 /**
  * One line that says the plan.
- * @param tokensPerSecond what it is predicted to give, where it was measured for.
+ * @param predicted what it is to give with how many samples under way, where it was measured for.
  */
-export function planText(plan: Plan, tokensPerSecond?: number): string {
-  const nodes = plan.nodes.map(({ name, layers }) =>
-    `${name}: ${layers ? `layers ${layers[0]}-${layers[1]}` : "no layers"}`
-  )
-    .join(", ");
-  if (tokensPerSecond === undefined) return nodes;
-  return `${nodes}; predicted: ${tokensPerSecond.toFixed(1)} tokens/s`;
+export function planText(
+  plan: Plan,
+  predicted?: { tokensPerSecond: number; samples: number },
+): string {
+  const nodes = plan.nodes.map(({ name, layers }) => `${name}: ${layersText(layers)}`).join(", ");
+  if (!predicted) return nodes;
+  const { tokensPerSecond, samples } = predicted;
+  return `${nodes}; predicted: ${tokensPerSecond.toFixed(1)} tokens/s with ${samples} sample${
+    samples === 1 ? "" : "s"
+  } under way`;
+}
+
+function layersText(layers: readonly [number, number] | null): string {
+  if (layers === null) return "no layers";
+  const [first, last] = layers;
+  return first === last ? `layer ${first}` : `layers ${first}-${last}`;
 }

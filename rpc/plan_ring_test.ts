@@ -4,7 +4,7 @@ import type { Backend } from "../wasm/stage.ts";
 import { MdiError } from "../wasm/error.ts";
 import type { BlockEntry, Manifest } from "../engine/model/types.ts";
 import { DeviceSchema } from "./gen/mdi/v1/control_pb.ts";
-import { planLayers } from "./plan_ring.ts";
+import { planLayers, planText } from "./plan_ring.ts";
 
 const LAYERS = 24;
 
@@ -52,4 +52,17 @@ Deno.test("planLayers() fits packed weights where expanded ones do not fit", () 
   const split = counts("auto", 1, peer("a", "auto", 8, 300e6));
   assert(split[1]! > 10, `${split}`);
   assertThrows(() => counts("auto", 1, peer("a", "ort", 1, 180e6)), MdiError, "a lacks");
+});
+
+Deno.test("planText() is one line", () => {
+  const nodes = [
+    { name: "a", layers: [0, 0] as const },
+    { name: "b", layers: [1, 9] as const },
+    { name: "c", layers: null },
+  ];
+  assertEquals(planText({ nodes }), "a: layer 0, b: layers 1-9, c: no layers");
+  assertEquals(
+    planText({ nodes: nodes.slice(0, 1) }, { tokensPerSecond: 8.26, samples: 1 }),
+    "a: layer 0; predicted: 8.3 tokens/s with 1 sample under way",
+  );
 });

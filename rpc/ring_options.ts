@@ -120,7 +120,7 @@ export async function resolveNode(options: NodeOptions): Promise<ResolvedNode> {
       `Cannot compute with ${threads} threads: give a whole number from 1 to ${MAX_THREADS}`,
     );
   }
-  if (memoryBytes !== null && !(memoryBytes >= 2 ** 26)) {
+  if (memoryBytes !== null && !(memoryBytes >= 64e6)) {
     throw new RangeError(
       `Cannot use a memory limit of ${memoryBytes} bytes: it must be at least 64 MB`,
     );

@@ -145,7 +145,7 @@ export async function saveToken(
     if (kept) {
       throw new MdiError(
         "refused_token",
-        `Cannot save the token: ${path} holds another ring's; remove it or use --force`,
+        `Cannot save a new token: this device has one already; "cat ${path}" shows it for the other devices, and "mdi token new --force" replaces it, so that all of them need the new one`,
         { details: { path } },
       );
     }

@@ -147,7 +147,7 @@ Deno.test("saveToken() writes a private file and keeps another token unless forc
     assertEquals((await Deno.stat(path)).mode! & 0o777, 0o600);
     assertEquals((await Deno.stat(home)).mode! & 0o777, 0o700);
     assertEquals(await saveToken(home, a), path);
-    const error = await assertRejects(() => saveToken(home, b), MdiError, "another ring's");
+    const error = await assertRejects(() => saveToken(home, b), MdiError, "has one already");
     assertSecret(error, a);
     assertSecret(error, b);
     await saveToken(home, b, { force: true });

@@ -149,7 +149,7 @@ Deno.test("mdi refuses a token file that others may read", async () => {
   await assertRefused(["token", "new"], { home: dir.path }, {
     status: 5,
     code: "refused_token",
-    message: /holds another ring's; remove it or use --force/,
+    message: /this device has one already; "cat \S+token" shows it.* --force" replaces it/,
   });
   await Deno.chmod(path, 0o644);
   const ended = await assertRefused(RUN, { home: dir.path }, {
@@ -158,4 +158,14 @@ Deno.test("mdi refuses a token file that others may read", async () => {
     message: /others may read it \(mode 644\); type "chmod 600 /,
   });
   assert(!(ended.stdout + ended.stderr).includes(token));
+});
+
+Deno.test("mdi names --memory where that is what leaves no room for the weights", async () => {
+  await using dir = await temporaryDirectory();
+  const found = await assertRefused([...RUN, "--memory", "68MB"], { home: dir.path }, {
+    status: 6,
+    code: "memory",
+    message: /take 1 MB, and the limit of --memory, 68 MB, leaves 0 MB .*; raise it, or give/,
+  });
+  assert(!found.stderr.includes("close other programs"));
 });

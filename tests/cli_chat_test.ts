@@ -33,22 +33,24 @@ Deno.test({
     assert(/^tiny-llama-tied on 1 node\. Type a message/m.test(terminal.screen), terminal.screen);
 
     await terminal.type("Hello there\r");
-    at = await terminal.see(/\[cut after 12 tokens\]\r\n\r\n> $/, at);
+    at = await terminal.see(/\[cut after 12 tokens: .*\]\r\n\r\n> $/, at);
     await terminal.type("\r");
     at = await terminal.see(/^\r\n\r\n> $/, at);
     await terminal.type("/stats\r");
     at = await terminal.see(/12 tokens in .*tokens\/s[\s\S]*\n> $/, at);
     await terminal.type("Go on\r");
-    at = await terminal.see(/\[cut after 12 tokens\]\r\n\r\n> $/, at);
+    at = await terminal.see(/\[cut after 12 tokens: .*\]\r\n\r\n> $/, at);
     await terminal.type("/new\r");
     at = await terminal.see(/\n> $/, at);
     await terminal.type("/help\r");
-    at = await terminal.see(/\/new starts over.*\r\n\r\n> $/, at);
+    at = await terminal.see(/\/new starts over[\s\S]*\r\n\r\n> $/, at);
+    await terminal.type("/stat\r");
+    at = await terminal.see(/There is no \/stat; there are \/new,[\s\S]*\r\n\r\n> $/, at);
 
     await terminal.type("\x03");
     at = await terminal.see(/\^C\r\n\(Ctrl-C once more ends, .*\)\r\n> $/, at);
     await terminal.type("Still there?\r");
-    at = await terminal.see(/\[cut after 12 tokens\]\r\n\r\n> $/, at);
+    at = await terminal.see(/\[cut after 12 tokens: .*\]\r\n\r\n> $/, at);
     await terminal.type("/exit\r");
     assertEquals(await terminal.ended(), 0);
     // deno-lint-ignore no-control-regex

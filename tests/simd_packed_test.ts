@@ -236,7 +236,9 @@ Deno.test("packed weights that cannot be written are an error of the disk", () =
 Deno.test("weights that do not fit this node's memory are not loaded", () =>
   withFixture("tiny-llama-tied/gguf/model-q4_0.gguf", async (spec) => {
     const loading = () => refusal({ ...spec, memoryBytes: 50_000 }, unjudged);
-    const error = await assertRejects(loading, MdiError, "and this node has 50000 for them");
+    const error = await assertRejects(loading, MdiError, "and this node has 0 MB for them");
+    const limited = () => refusal({ ...spec, memoryBytes: 0, memoryLimitBytes: 1e8 }, unjudged);
+    await assertRejects(limited, MdiError, "the limit of --memory, 100 MB, leaves 0 MB for them");
     const { requiredBytes, availableBytes } = error.details;
     assertEquals([error.code, availableBytes], ["memory", 50_000]);
     assertEquals(await filesIn(spec.packed, /./), []);

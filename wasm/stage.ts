@@ -51,6 +51,8 @@ export interface StageSpec {
   vocab: number;
   /** Bytes that the process may use for weights, expanded or not; null for no limit of its own. */
   memoryBytes: number | null;
+  /** The limit that leaves no more of the memory that is free, where one was given: for messages. */
+  memoryLimitBytes?: number;
   /** Threads to compute with, 1 to {@linkcode MAX_THREADS}; `ort` has one whatever it is told. */
   threads: number;
   /** Type of the KV caches; `ort` has them as the model's graph does, which only "f32" asks for. */

@@ -11,22 +11,42 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { messageOf } from "../../wasm/error.ts";
 import { sha256, writeBundles } from "./bundles.ts";
-import { compile, type Compiler, denortSource, findCompiler } from "./denort.ts";
+import { compile, type Compiler, denortSource, findCompiler, innermostCause } from "./denort.ts";
 import { PINNED_DENO, selfExtracting } from "./self_extracting.ts";
 import { fileName, findTarget, type Target, TARGETS } from "./targets.ts";
 
 const print = (line: string) => Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
 
+const TARGETS_ASKED = "x86_64-linux,aarch64-linux";
+
+const USAGE = `Usage: deno task compile [options]
+
+Makes one file with all of mdi inside for each kind of machine.
+
+  --target <names>   ${TARGETS.slice(0, 3).map(({ name }) => name).join(", ")},
+                     ${TARGETS.slice(3).map(({ name }) => name).join(", ")}, with commas between
+                     (default: ${TARGETS_ASKED})
+  --out <folder>     where they go, with SHA256SUMS (default: dist)
+  --deno <path>      the Deno that compiles (default: the one that runs this)
+  --self-extracting  files that unpack a Deno of PyPI; they are made also where
+                     Deno's own runtime (denort) cannot be downloaded
+  -h, --help         print this help`;
+
 async function main(args: string[]): Promise<void> {
   const { values } = parseArgs({
     args,
     options: {
-      target: { type: "string", default: "x86_64-linux,aarch64-linux" },
+      target: { type: "string", default: TARGETS_ASKED },
       out: { type: "string", default: "dist" },
       deno: { type: "string", default: Deno.execPath() },
       "self-extracting": { type: "boolean", default: false },
+      help: { type: "boolean", short: "h", default: false },
     },
   });
+  if (values.help) {
+    print(USAGE);
+    return;
+  }
   const targets = values.target.split(",").map((name) => {
     const target = findTarget(name);
     if (target) return target;
@@ -53,6 +73,10 @@ async function main(args: string[]): Promise<void> {
 
 async function makeEither(compiler: Compiler, target: Target, path: string): Promise<string> {
   const source = await denortSource(compiler, target);
+  // Deno writes over what it compiled itself, and over nothing else: not over a self-extracting file.
+  await Deno.remove(path).catch((error) => {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  });
   try {
     await withBundles(
       { made: "deno compile", deno: compiler.version, target: target.triple },
@@ -61,8 +85,13 @@ async function makeEither(compiler: Compiler, target: Target, path: string): Pro
     return `deno compile, ${source}`;
   } catch (error) {
     // A release is of denort or not at all; only where none can be had is the other form made.
-    if (!/download|sending request|dns|connect/i.test(messageOf(error))) throw error;
-    print(`No denort ${compiler.version} for ${target.name} can be had: ${messageOf(error)}`);
+    const said = messageOf(error);
+    if (!/download|sending request|dns|connect/i.test(said)) throw error;
+    print(
+      `Cannot get denort ${compiler.version} for ${target.triple}: ${
+        innermostCause(said)
+      }; making the self-extracting file instead`,
+    );
     return await makeSelfExtracting(target, path);
   }
 }

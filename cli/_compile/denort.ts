@@ -1,5 +1,6 @@
 /** `deno compile`, and which denort it takes: the runtime that the program is appended to. */
 import { join } from "node:path";
+import { stripVTControlCharacters } from "node:util";
 import { RUNTIME_FLAGS } from "../permissions.ts";
 import { ENTRY } from "./bundles.ts";
 import { fitsLargePages, padToLargePages } from "./elf.ts";
@@ -82,15 +83,27 @@ async function readDenort(compiler: Compiler, target: Target): Promise<Uint8Arra
   }
 }
 
+/** The innermost cause in what Deno says of a failure, in one line. */
+export function innermostCause(text: string): string {
+  const lines = text.split("\n").map((line) => line.trim());
+  const causes = lines.slice(lines.indexOf("Caused by:") + 1);
+  const listed = causes.filter((line) => /^\d+: /.test(line));
+  const found = listed.at(-1) ?? causes.find((line) => line !== "") ?? "no reason is given";
+  return found.replace(/^(\d+|error): /, "");
+}
+
 /** Runs a program and returns what it printed. */
 export async function run(
   program: string,
   args: string[],
   options: Pick<Deno.CommandOptions, "cwd" | "env"> = {},
 ): Promise<string> {
-  const command = new Deno.Command(program, { args, stdin: "null", ...options });
+  // Else a Deno that fails shows colours, and where RUST_BACKTRACE is set its own stack.
+  const env = { NO_COLOR: "1", RUST_BACKTRACE: "0", ...options.env };
+  const command = new Deno.Command(program, { args, stdin: "null", ...options, env });
   const { success, stdout, stderr } = await command.output();
   const text = new TextDecoder();
   if (success) return text.decode(stdout);
-  throw new Error(`${program} ${args[0]} failed: ${text.decode(stderr).trim()}`);
+  const said = stripVTControlCharacters(text.decode(stderr)).trim();
+  throw new Error(`${program} ${args[0]} failed: ${said}`);
 }

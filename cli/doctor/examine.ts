@@ -7,7 +7,7 @@ import { openStore } from "../../engine/store/store.ts";
 import { type Address, formatAddress } from "../../rpc/address.ts";
 import { deriveIdentity, type RingIdentity } from "../../rpc/identity.ts";
 import { probePeer } from "../../rpc/probe_peer.ts";
-import { serve } from "../../rpc/server.ts";
+import { serve, servesTls } from "../../rpc/server.ts";
 import { findToken } from "../../rpc/token.ts";
 import { MdiError } from "../../wasm/error.ts";
 import { buildInfo } from "../build_info.ts";
@@ -15,7 +15,13 @@ import { checkDevice } from "./device_checks.ts";
 import { ALL_PERMISSIONS, type Finding, findingOf, good, unknown } from "./finding.ts";
 import { checkMemory } from "./memory_checks.ts";
 import { checkOwnFile, hashOfOwnFile, sumsBeside } from "./own_file.ts";
-import { checkClock, checkPeers, checkToken, type PeerAnswer } from "./peer_checks.ts";
+import {
+  checkClock,
+  checkPeers,
+  checkToken,
+  checkUnaskedPeers,
+  type PeerAnswer,
+} from "./peer_checks.ts";
 import { checkPower } from "./power_checks.ts";
 import { readHost, readMemory } from "./read_host.ts";
 import { checkStore, LEAST_DISK_BYTES } from "./store_checks.ts";
@@ -71,6 +77,7 @@ export async function examine(examination: Examination): Promise<Finding[]> {
   findings.push(...await look("port", [NET], () => lookAtPort(examination, identity)));
   findings.push(
     ...await look("peers", [NET], async () => {
+      if (identity && !servesTls()) return checkUnaskedPeers(peers);
       return checkPeers(await askPeers(peers, identity, signal));
     }),
   );

@@ -98,8 +98,9 @@ export function failureOf(findings: readonly Finding[]): Error | null {
   const code = all[0]?.code;
   if (!code) return null;
   const names = all.map(({ name }) => name).join(", ");
-  const message = `Cannot run mdi as asked: bad ${
-    all.length === 1 ? "is" : "are"
-  } ${names}; do what stands there`;
+  const why = all.length === 1
+    ? `1 check is bad (${names}); do what its line says`
+    : `${all.length} checks are bad (${names}); do what their lines say`;
+  const message = `Cannot run mdi as asked: ${why}`;
   return code === "usage" ? new RangeError(message) : new MdiError(code, message);
 }

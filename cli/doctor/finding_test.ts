@@ -23,6 +23,14 @@ Deno.test("failureOf() has the exit status of the first bad line", () => {
   assertEquals(failureOf([FINE, loud, unknown("x", "?")]), null);
   assertEquals(exitStatus(failureOf([FINE, FULL, GONE])), 6);
   assertEquals(exitStatus(failureOf([GONE, FULL])), 4);
+  assertEquals(
+    failureOf([FULL])!.message,
+    "Cannot run mdi as asked: 1 check is bad (disk); do what its line says",
+  );
+  assertEquals(
+    failureOf([GONE, FULL])!.message,
+    "Cannot run mdi as asked: 2 checks are bad (peer a, disk); do what their lines say",
+  );
   const twice = bad("peer b", null, "the same node as a", "leave one out", "usage");
   assertEquals(exitStatus(failureOf([twice])), 2);
 });

@@ -18,6 +18,8 @@ const SKEWED_MS = 2000;
 /** Nothing of mdi is older: a clock that says so was never set, as on boards without a battery. */
 const FIRST_RELEASE = Date.UTC(2026, 0, 1);
 
+const USE_NEWER_DENO =
+  'use a file that was compiled with Deno 2.9 or newer, or by "deno task compile --self-extracting"';
 const SET_CLOCK = 'type "sudo timedatectl set-ntp true" on both devices';
 
 /** Checks where the token came from. */
@@ -27,7 +29,8 @@ export function checkToken(from: string | null, peers: readonly Address[]): Find
   if (peers.length > 0 && peers.every(({ host }) => isLoopback(host))) {
     return good("token", null, text);
   }
-  return warning("token", null, text, 'type "mdi token new", and give the other devices the token');
+  const action = 'type "mdi token new" on ONE device of the ring, and give the others that token';
+  return warning("token", null, text, action);
 }
 
 /** Checks this device's clock by itself. */
@@ -39,6 +42,14 @@ export function checkClock(now: Date): Finding {
     text,
     `${text} is past: encrypted downloads fail`,
     'type "sudo timedatectl set-ntp true"',
+  );
+}
+
+/** What comes of peers that this Deno cannot dial, because it has no HTTP/2 over TLS. */
+export function checkUnaskedPeers(peers: readonly Address[]): Finding[] {
+  const text = `not asked: Deno ${Deno.version.deno}, which runs this mdi, cannot use a token`;
+  return peers.map((address) =>
+    bad(`peer ${formatAddress(address)}`, null, text, USE_NEWER_DENO, "peer_unreachable")
   );
 }
 

@@ -3,7 +3,7 @@ import type { ProbedPeer } from "../../rpc/probe_peer.ts";
 import { VERSION } from "../../rpc/version.ts";
 import { MdiError } from "../../wasm/error.ts";
 import type { Finding } from "./finding.ts";
-import { checkClock, checkPeers, checkToken } from "./peer_checks.ts";
+import { checkClock, checkPeers, checkToken, checkUnaskedPeers } from "./peer_checks.ts";
 
 const PI_A = { host: "pi-a", port: 9470 };
 const PI_B = { host: "pi-b", port: 9470 };
@@ -58,6 +58,16 @@ Deno.test("checkPeers() says why a peer cannot be used", () => {
   assertEquals(findings.map(({ code }) => code), ["refused_token", null, null, "usage"]);
   assertEquals(findings[0]!.action, "give both the same");
   assertMatch(findings[3]!.message, /the same node as pi-a:9470/);
+});
+
+Deno.test("checkUnaskedPeers() says that the Deno is the cause, and which one to use", () => {
+  const findings = checkUnaskedPeers([PI_A, PI_B]);
+  assertEquals(findings.map(({ name }) => name), ["peer pi-a:9470", "peer pi-b:9470"]);
+  assertMatch(
+    findings[0]!.message,
+    /^not asked: Deno \S+, which runs this mdi, cannot use a token/,
+  );
+  assertMatch(findings[0]!.action!, /Deno 2\.9 or newer/);
 });
 
 Deno.test("checkToken() and checkClock() see what other devices would", () => {

@@ -18,11 +18,15 @@ const STATUS = `Exit status:
   130 and 143 ended by a signal`;
 
 const DEVICES_FILE =
-  `A file for --what-if; the first node is the starter, "link" stands for all that "links" does not name, one way each:
-  {"layers": 30, "d_model": 576, "layer_bytes": 2212000, "kv_bytes_per_token_layer": 1536,
-   "nodes": [{"name": "pi5", "memory_bytes": 7e9, "layer_ms": 2.1, "embed_ms": 0.1, "head_ms": 5},
+  `A file for --what-if; the first node is the starter, "link" stands for all that
+"links" does not name, one way each:
+  {"layers": 30, "d_model": 576, "layer_bytes": 2212000,
+   "kv_bytes_per_token_layer": 1536,
+   "nodes": [{"name": "pi5", "memory_bytes": 7e9, "layer_ms": 2.1,
+              "embed_ms": 0.1, "head_ms": 5},
              {"name": "pi4", "memory_bytes": 3e9, "layer_ms": 5.2}],
-   "link": {"rtt_ms": 0.4, "mbit": 940}, "links": [{"from": "pi5", "to": "pi4", "rtt_ms": 2, "mbit": 50}]}`;
+   "link": {"rtt_ms": 0.4, "mbit": 940},
+   "links": [{"from": "pi5", "to": "pi4", "rtt_ms": 2, "mbit": 50}]}`;
 
 /** By the words that a command is typed as; a test requires one for each command. */
 export const EXAMPLES: Readonly<Record<string, CommandExamples>> = {

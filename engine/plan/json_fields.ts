@@ -25,19 +25,25 @@ export class JsonFields {
     return Object.hasOwn(this.#object, name);
   }
 
-  /** A field as it is; the default where it is absent. */
-  value(name: string, absent?: unknown): unknown {
+  /**
+   * A field as it is; the default where it is absent.
+   * @param wanted what it is to be, in words.
+   */
+  value(name: string, wanted: string, absent?: unknown): unknown {
     this.#read.add(name);
     if (this.has(name)) return Reflect.get(this.#object, name);
-    if (absent === undefined) throw this.refusal(name, "it is missing");
-    return absent;
+    if (absent !== undefined) return absent;
+    throw new RangeError(
+      `Cannot read the what-if file: ${this.path(name)} is missing; give ${wanted}`,
+    );
   }
 
   /** A number within bounds. */
   number(name: string, min: number, max: number, absent?: number): number {
-    const value = this.value(name, absent);
+    const wanted = `a number from ${min} to ${max}`;
+    const value = this.value(name, wanted, absent);
     if (typeof value === "number" && value >= min && value <= max) return value;
-    throw this.refusal(name, `it is ${shown(value)}; give a number from ${min} to ${max}`);
+    throw this.refusal(name, `it is ${shown(value)}; give ${wanted}`);
   }
 
   /** A whole number within bounds. */
@@ -49,12 +55,10 @@ export class JsonFields {
 
   /** A text that is not empty and fits in a line. */
   text(name: string, maxLength: number): string {
-    const value = this.value(name);
+    const wanted = `a text of 1 to ${maxLength} characters`;
+    const value = this.value(name, wanted);
     if (typeof value !== "string" || value === "" || value.length > maxLength) {
-      throw this.refusal(
-        name,
-        `it is ${shown(value)}; give a text of 1 to ${maxLength} characters`,
-      );
+      throw this.refusal(name, `it is ${shown(value)}; give ${wanted}`);
     }
     if (!/\p{Cc}/u.test(value)) return value;
     throw this.refusal(name, `it is ${shown(value)}; give a text without control characters`);
@@ -62,20 +66,21 @@ export class JsonFields {
 
   /** One of some texts. */
   choice<T extends string>(name: string, choices: readonly T[], absent: T): T {
-    const value = this.value(name, absent);
+    const wanted = `one of ${choices.join(", ")}`;
+    const value = this.value(name, wanted, absent);
     const choice = choices.find((each) => each === value);
     if (choice !== undefined) return choice;
-    throw this.refusal(name, `it is ${shown(value)}; give one of ${choices.join(", ")}`);
+    throw this.refusal(name, `it is ${shown(value)}; give ${wanted}`);
   }
 
   /** An object. */
   object(name: string): JsonFields {
-    return fieldsOf(this.value(name), this.path(name));
+    return fieldsOf(this.value(name, "an object"), this.path(name));
   }
 
   /** A list of objects. */
   list(name: string, min: number, max: number): JsonFields[] {
-    const value = this.value(name);
+    const value = this.value(name, `a list of ${min} to ${max}`);
     if (!Array.isArray(value)) throw this.refusal(name, `it is ${shown(value)}; give a list`);
     if (value.length < min || value.length > max) {
       throw this.refusal(name, `it has ${value.length} entries; give ${min} to ${max}`);

@@ -88,7 +88,9 @@ export function readWhatIf(text: string, options: WhatIfOptions = {}): WhatIf {
     const without = nodes.filter((_, i) => !entries[i]!.has(field)).map(({ name }) => name);
     if (without.length === 0) continue;
     notes.push(
-      `${field} is not given for ${without.join(", ")}: 0, also in what they would give alone`,
+      `${field} is not given for ${
+        without.join(", ")
+      }: 0 taken, also in what they would give alone`,
     );
   }
   const names = new Map(nodes.map(({ name }, i) => [name, i]));
@@ -101,7 +103,7 @@ export function readWhatIf(text: string, options: WhatIfOptions = {}): WhatIf {
   const context = file.whole("context", 1, 1e9, CONTEXT);
   const goal = file.choice("goal", ["throughput", "latency"] as const, "throughput");
   const unsaid = (name: string, given: number | undefined, value: number) => {
-    if (given === undefined && !file.has(name)) notes.push(`${name} is not given: ${value}`);
+    if (given === undefined && !file.has(name)) notes.push(`${name} is not given: ${value} taken`);
   };
   unsaid("samples", options.samples, samples);
   unsaid("context", options.context, context);
@@ -123,9 +125,9 @@ function readDevice(node: JsonFields, notes: string[]): PlanDevice {
   const device = {
     name: node.text("name", 64),
     memoryBytes: node.number("memory_bytes", 0, MAX_BYTES),
-    layer: readRowTimes(node.value("layer_ms"), node.path("layer_ms")),
-    embed: readRowTimes(node.value("embed_ms", 0), node.path("embed_ms")),
-    head: readRowTimes(node.value("head_ms", 0), node.path("head_ms")),
+    layer: readRowTimes(node.value("layer_ms", "milliseconds"), node.path("layer_ms")),
+    embed: readRowTimes(node.value("embed_ms", "milliseconds", 0), node.path("embed_ms")),
+    head: readRowTimes(node.value("head_ms", "milliseconds", 0), node.path("head_ms")),
     frameMs: node.number("frame_ms", 0, MAX_MS, 0),
   };
   if (device.layer.ms.includes(0)) {
@@ -143,7 +145,7 @@ function readLinks(
 ): (from: number, to: number) => PlanLink {
   const usual = file.has("link") ? readLink(file.object("link"), WIRED, notes) : WIRED;
   if (!file.has("link") && names.size > 1) {
-    notes.push(`link is not given: ${WIRED.rttMs} ms round trip, ${WIRED.mbit} Mbit/s`);
+    notes.push(`link is not given: ${WIRED.rttMs} ms round trip, ${WIRED.mbit} Mbit/s taken`);
   }
   const own = new Map<number, PlanLink>();
   const entries = file.has("links") ? file.list("links", 0, MAX_NODES ** 2) : [];
@@ -165,7 +167,7 @@ function readLink(link: JsonFields, usual: PlanLink, notes: string[]): PlanLink 
   const rttMs = link.number("rtt_ms", 0, MAX_MS, usual.rttMs);
   const mbit = link.number("mbit", 1e-3, 1e9, usual.mbit);
   for (const [name, value] of [["rtt_ms", rttMs], ["mbit", mbit]] as const) {
-    if (!link.has(name)) notes.push(`${link.path(name)} is not given: ${value}`);
+    if (!link.has(name)) notes.push(`${link.path(name)} is not given: ${value} taken`);
   }
   notes.push(...link.unread());
   return { rttMs, mbit };

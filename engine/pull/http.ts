@@ -165,10 +165,26 @@ function failureOf(
       cause: error,
     });
   }
-  const cause = error instanceof Error && error.cause ? error.cause : error;
-  return new TransientError(`${url.host} cannot be reached (${messageOf(cause)})`, {
+  return new TransientError(`${url.host} cannot be reached (${failureReason(error)})`, {
     cause: error,
   });
+}
+
+/** What the parts of a client's nested message mean to a person. */
+const FAILURES: readonly (readonly [RegExp, string])[] = [
+  [/dns error|name resolution/i, "its name has no address here"],
+  [/connection refused/i, "it refuses connections"],
+  [/certificate/i, "its certificate is not trusted"],
+  [/unreachable|no route/i, "no network leads there"],
+  [/timed out/i, "it does not answer"],
+];
+
+/** Why a request failed, in a few words: the error itself names the address and every layer of the client. */
+function failureReason(error: unknown): string {
+  const cause = error instanceof Error && error.cause ? error.cause : error;
+  const message = messageOf(cause).split("\n", 1)[0]!;
+  const known = FAILURES.find(([pattern]) => pattern.test(message));
+  return known?.[1] ?? message.split(": ").at(-1)!.slice(0, 100);
 }
 
 async function checkStatus(answer: HttpAnswer, options: HttpOptions): Promise<HttpAnswer> {

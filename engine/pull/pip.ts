@@ -16,7 +16,7 @@ export interface PipOptions {
   env: Env;
   /** Ends pip. */
   signal?: AbortSignal | undefined;
-  /** Told the bytes of what is there of the wheel. */
+  /** Told several times a second the bytes of what is there of the wheel. */
   onProgress?: ((received: number) => void) | undefined;
 }
 
@@ -58,7 +58,9 @@ export async function pipDownload(
       `Cannot fetch ${requirement} with "${pip.join(" ")}": ${words || `it ended with ${code}`}`,
     );
   }
-  return join(wheels, wheel);
+  const path = join(wheels, wheel);
+  options.onProgress?.((await statOf(path))?.size ?? 0);
+  return path;
 }
 
 /** Follows the largest file below `dir` until the child has ended. */
@@ -77,8 +79,8 @@ async function watch(
     if (size > best) {
       best = size;
       since = Date.now();
-      onProgress?.(size);
     } else if (Date.now() - since > STALL_MS) stop.abort();
+    onProgress?.(best); // also of what stands still, so that it is seen to go on
     await sleep(POLL_MS, end.signal).catch(() => {});
   }
   await ended;

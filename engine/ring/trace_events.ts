@@ -124,7 +124,12 @@ function* nameNode({ name, layers }: RecordedNode, node: number): Generator<Trac
     ts: 0,
     args,
   });
-  const held = layers ? `layers ${layers[0]}-${layers[1]}` : "no layers";
+  const [first, last] = layers ?? [];
+  const held = first === undefined
+    ? "no layers"
+    : first === last
+    ? `layer ${first}`
+    : `layers ${first}-${last}`;
   yield meta("process_name", 0, { name: `${name}${node === 0 ? " (starter)" : ""}, ${held}` });
   yield meta("process_sort_index", 0, { sort_index: node });
   yield meta("thread_name", COMPUTE, { name: "compute" });

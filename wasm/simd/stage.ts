@@ -6,6 +6,7 @@
 import { OpenBlocks } from "../block_file.ts";
 import { MdiError } from "../error.ts";
 import type { KvType, LoadHooks, Stage, StageInfo, StageSpec } from "../stage.ts";
+import { wholeMegabytes } from "../whole_megabytes.ts";
 import { KV_F16, KV_F32, KV_I8, PAGE } from "./abi.ts";
 import type { DecoderBlock, DecoderLayer, Vector } from "./decoder.ts";
 import { WeightLoader } from "./load_weights.ts";
@@ -170,19 +171,28 @@ function blocksToPack(
   return wanted;
 }
 
-function checkMemory({ memoryBytes, model }: StageSpec, wanted: readonly BlockToPack[]): void {
+function checkMemory(
+  { memoryBytes, memoryLimitBytes, model }: StageSpec,
+  wanted: readonly BlockToPack[],
+): void {
   const bytes = bytesToPack(wanted);
+  const weights = `its weights take ${wholeMegabytes(bytes)}`;
   if (bytes > MOST_WEIGHT_BYTES) {
     throw new MdiError(
       "memory",
-      `Cannot load ${model}: its weights take ${bytes} bytes, and WebAssembly ends at 4 GB; give this node fewer layers with --layers`,
+      `Cannot load ${model}: ${weights}, and WebAssembly ends at 4 GB; give this node fewer layers with --layers`,
       { details: { requiredBytes: bytes, availableBytes: MOST_WEIGHT_BYTES } },
     );
   }
   if (memoryBytes === null || bytes <= memoryBytes) return;
+  const left = `${Math.floor(memoryBytes / 1e6)} MB`;
   throw new MdiError(
     "memory",
-    `Cannot load ${model}: its weights take ${bytes} bytes and this node has ${memoryBytes} for them; give it fewer layers with --layers, or close other programs`,
+    memoryLimitBytes === undefined
+      ? `Cannot load ${model}: ${weights}, and this node has ${left} for them; give it fewer layers with --layers, or close other programs`
+      : `Cannot load ${model}: ${weights}, and the limit of --memory, ${
+        wholeMegabytes(memoryLimitBytes)
+      }, leaves ${left} for them beside mdi itself; raise it, or give this node fewer layers with --layers`,
     { details: { requiredBytes: bytes, availableBytes: memoryBytes } },
   );
 }
