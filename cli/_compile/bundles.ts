@@ -35,9 +35,10 @@ export async function writeBundles(
   folder: string,
   about: Omit<SingleFile, "assets">,
 ): Promise<string[]> {
-  const bundles = [MAIN, ...WORKERS].map((source) =>
-    bundle(source, join(folder, outputOf(source)))
-  );
+  const bundleOf = (source: string) => bundle(source, join(folder, outputOf(source)));
+  // The first alone: where Deno has no bundler yet it fetches one, and two at once take each other's files.
+  await bundleOf(MAIN);
+  const bundles = WORKERS.map(bundleOf);
   const copies = Object.entries(FILES).map(([name, source]) =>
     Deno.copyFile(join(ROOT, source), join(folder, name))
   );
