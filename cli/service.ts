@@ -5,7 +5,7 @@ import { ownCommand } from "./own_command.ts";
 import type { CommandContext } from "./program.ts";
 import type { PlaceOptions, ServiceOptions } from "./service/flags.ts";
 import { nextSteps, stepsAfterRemoval } from "./service/next_steps.ts";
-import { inHome, type Scope, UNIT, unitText, wantedBy } from "./service/unit.ts";
+import { inHome, inTemporary, type Scope, UNIT, unitText, wantedBy } from "./service/unit.ts";
 import { removeUnit, writeUnit } from "./service/unit_file.ts";
 
 /** The mdi that the service runs. */
@@ -69,7 +69,10 @@ export function servicePrintCommand(options: ServiceOptions, { output }: Command
  */
 export function unitOf(options: ServiceOptions, own: ServedMdi): string {
   const scope = scopeOf(options);
-  const { user, home, memory } = options;
+  const { user, memory } = options;
+  const [home, pace] = [options.home, options.pace].map((path) =>
+    path === undefined ? undefined : resolve(path)
+  );
   if (user !== undefined && (scope === "user" || !/^[a-z_][\w-]*\$?$/i.test(user))) {
     throw new RangeError(
       scope === "user"
@@ -77,7 +80,13 @@ export function unitOf(options: ServiceOptions, own: ServedMdi): string {
         : `Cannot use "${user}" as a user: it is no user's name`,
     );
   }
-  const hidden = own.made === "source" || own.words.some(inHome) || inHome(home);
+  const temporary = [...(own.made === "source" ? [] : own.words), home, pace].find(inTemporary);
+  if (temporary !== undefined) {
+    throw new RangeError(
+      `Cannot write a unit that uses ${temporary}: a service sees temporary directories of its own; move it, or name another place`,
+    );
+  }
+  const hidden = own.made === "source" || [...own.words, home, pace].some(inHome);
   if (scope === "system" && user === undefined && hidden) {
     throw new RangeError(
       `Cannot run ${
@@ -87,8 +96,8 @@ export function unitOf(options: ServiceOptions, own: ServedMdi): string {
   }
   return unitText({
     scope,
-    command: [...own.words, ...nodeArguments(options)],
-    ...(home !== undefined && { home: resolve(home) }),
+    command: [...own.words, ...nodeArguments({ ...options, pace })],
+    ...(home !== undefined && { home }),
     ...(user !== undefined && { user }),
     ...(memory !== undefined && { memoryBytes: memory }),
     unpacks: own.made === "self-extracting",
@@ -108,7 +117,7 @@ function nodeArguments(options: ServiceOptions): string[] {
     ...{ listen, name, backend, threads, memory, log },
     "log-level": logLevel,
     "store-limit": storeLimit,
-    pace: pace === undefined ? undefined : resolve(pace),
+    pace,
   };
   // One word each: a value that begins with a dash is no flag.
   const words = Object.entries(flags).flatMap(([flag, value]) =>

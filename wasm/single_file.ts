@@ -23,15 +23,18 @@ export const SINGLE_FILE: SingleFile | undefined = read();
 
 /**
  * Checks what was read from a file inside the single file.
- * @throws {MdiError} internal where it is not what was put there.
+ * @throws {MdiError} disk where it is not what was put there.
  */
 export function checkAsset(url: URL, bytes: Uint8Array): void {
   if (!SINGLE_FILE) return;
   const name = url.pathname.slice(url.pathname.lastIndexOf("/") + 1);
   if (createHash("sha256").update(bytes).digest("hex") === SINGLE_FILE.assets[name]) return;
+  const advice = SINGLE_FILE.made === "self-extracting"
+    ? `remove ${decodeURIComponent(new URL(".", url).pathname)}, and the file unpacks itself anew`
+    : "copy the file anew and compare it with SHA256SUMS";
   throw new MdiError(
-    "internal",
-    `Cannot use ${name} inside this mdi: its bytes were altered since it was built; copy the file anew and compare it with SHA256SUMS`,
+    "disk",
+    `Cannot use ${name} inside this mdi: its bytes were altered since it was built; ${advice}`,
     { details: { asset: name } },
   );
 }

@@ -11,7 +11,14 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { messageOf } from "../../wasm/error.ts";
 import { sha256, writeBundles } from "./bundles.ts";
-import { compile, type Compiler, denortSource, findCompiler, innermostCause } from "./denort.ts";
+import {
+  compile,
+  type Compiler,
+  denortSource,
+  findCompiler,
+  innermostCause,
+  isUnavailable,
+} from "./denort.ts";
 import { PINNED_DENO, selfExtracting } from "./self_extracting.ts";
 import { fileName, findTarget, type Target, TARGETS } from "./targets.ts";
 
@@ -86,7 +93,7 @@ async function makeEither(compiler: Compiler, target: Target, path: string): Pro
   } catch (error) {
     // A release is of denort or not at all; only where none can be had is the other form made.
     const said = messageOf(error);
-    if (!/download|sending request|dns|connect/i.test(said)) throw error;
+    if (!isUnavailable(said)) throw error;
     print(
       `Cannot get denort ${compiler.version} for ${target.triple}: ${
         innermostCause(said)
@@ -119,7 +126,9 @@ async function withBundles(
 /** Writes what `sha256sum --check SHA256SUMS` reads, for all files of the folder. */
 async function writeSums(folder: string): Promise<void> {
   const names: string[] = [];
-  for await (const { name } of Deno.readDir(folder)) if (name.startsWith("mdi-")) names.push(name);
+  for await (const { name, isFile } of Deno.readDir(folder)) {
+    if (isFile && name.startsWith("mdi-")) names.push(name);
+  }
   const lines: string[] = [];
   for (const name of names.sort()) lines.push(`${await sha256(join(folder, name))}  ${name}\n`);
   await Deno.writeTextFile(join(folder, "SHA256SUMS"), lines.join(""));

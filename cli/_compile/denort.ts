@@ -83,6 +83,12 @@ async function readDenort(compiler: Compiler, target: Target): Promise<Uint8Arra
   }
 }
 
+/** Whether what Deno says of a failure is that denort could not be had; paths in it may say anything. */
+export function isUnavailable(text: string): boolean {
+  return /setting up base binary|error sending request|(dns|client) error|\bdownload(ing)? (http|failed|could)/i
+    .test(text);
+}
+
 /** The innermost cause in what Deno says of a failure, in one line. */
 export function innermostCause(text: string): string {
   const lines = text.split("\n").map((line) => line.trim());

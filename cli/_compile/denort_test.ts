@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { fileURLToPath } from "node:url";
-import { innermostCause, run } from "./denort.ts";
+import { innermostCause, isUnavailable, run } from "./denort.ts";
 
 /** What Deno 2.9 says without a network. */
 const OFFLINE =
@@ -20,6 +20,14 @@ Deno.test("innermostCause() is one line", () => {
   assertEquals(innermostCause("error: x\n\nCaused by:\n    no route"), "no route");
   assertEquals(innermostCause("error: download failed"), "download failed");
   assertEquals(innermostCause(""), "no reason is given");
+});
+
+Deno.test("isUnavailable() is not taken in by a path", () => {
+  for (const text of [OFFLINE, "error: Download could not be found", "error: download failed"]) {
+    assert(isUnavailable(text), text);
+  }
+  const full = "/home/me/Downloads/connect/deno compile failed: error: No space left on device";
+  assert(!isUnavailable(full));
 });
 
 Deno.test("run() says what a program wrote, without escape codes", async () => {

@@ -42,25 +42,37 @@ export async function selfExtracting(
   try {
     await unpackDeno(wheel, work, join(folder, "deno"));
     const archive = join(work, "archive.tar");
+    const files = ["deno", ENTRY, ...included];
     await run("tar", [
       ...["--create", "--file", archive, "--directory", folder, "--format", "ustar"],
       ...["--sort", "name", "--owner", "0", "--group", "0", "--numeric-owner"],
-      ...["--mtime", "2026-01-01 00:00Z", "deno", ENTRY, ...included],
+      ...["--mtime", "2026-01-01 00:00Z", ...files],
     ]);
     await run("gzip", ["--no-name", "--best", archive]);
-    const bytes = await Deno.readFile(`${archive}.gz`);
-    const header = (await Deno.readTextFile(SCRIPT))
-      .replace("@HASH@", await sha256(`${archive}.gz`))
-      .replace("@BYTES@", `${bytes.length}`)
-      .replace("@FLAGS@", RUNTIME_FLAGS.join(" "))
-      .replace("@ENTRY@", ENTRY)
-      .replace("@ARCH@", target.name.split("-")[0]!);
-    await Deno.writeTextFile(path, header);
-    await Deno.writeFile(path, bytes, { append: true });
-    await Deno.chmod(path, 0o755);
+    await writeBehindScript(target, `${archive}.gz`, files, path);
   } finally {
     await Deno.remove(work, { recursive: true });
   }
+}
+
+/** Writes the script, and behind it the archive: a .tar.gz of `files`, `deno` and the entry's bundle among them. */
+export async function writeBehindScript(
+  target: Target,
+  archive: string,
+  files: readonly string[],
+  path: string,
+): Promise<void> {
+  const bytes = await Deno.readFile(archive);
+  const header = (await Deno.readTextFile(SCRIPT))
+    .replace("@HASH@", await sha256(archive))
+    .replace("@BYTES@", `${bytes.length}`)
+    .replace("@FILES@", files.join(" "))
+    .replace("@FLAGS@", RUNTIME_FLAGS.join(" "))
+    .replace("@ENTRY@", ENTRY)
+    .replace("@ARCH@", target.name.split("-")[0]!);
+  await Deno.writeTextFile(path, header);
+  await Deno.writeFile(path, bytes, { append: true });
+  await Deno.chmod(path, 0o755);
 }
 
 async function unpackDeno(

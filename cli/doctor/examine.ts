@@ -10,7 +10,6 @@ import { probePeer } from "../../rpc/probe_peer.ts";
 import { serve, servesTls } from "../../rpc/server.ts";
 import { findToken } from "../../rpc/token.ts";
 import { MdiError } from "../../wasm/error.ts";
-import { buildInfo } from "../build_info.ts";
 import { checkDevice } from "./device_checks.ts";
 import { ALL_PERMISSIONS, type Finding, findingOf, good, unknown } from "./finding.ts";
 import { checkMemory } from "./memory_checks.ts";
@@ -103,10 +102,6 @@ async function look(
 }
 
 async function lookAtOwnFile(signal: AbortSignal): Promise<Finding[]> {
-  if (buildInfo().made === "self-extracting") {
-    const advice = 'where it lies, type "sha256sum --check --ignore-missing SHA256SUMS"';
-    return [unknown("own file", "it has unpacked itself, and is not hashed", advice)];
-  }
   const own = await hashOfOwnFile({ signal });
   return own ? [checkOwnFile(own, await sumsBeside(own.path))] : [];
 }
@@ -137,7 +132,8 @@ async function lookAtPort(
     const text = formatAddress(server.address);
     return [good(name, text, `${text} is free`)];
   } catch (error) {
-    if (!(error instanceof MdiError) || error.code !== "address_in_use") throw error;
+    if (!(error instanceof MdiError) || error.code === "cancelled") throw error;
+    if (error.code !== "address_in_use") return [findingOf(name, error)];
     const local = { host: "127.0.0.1", port: at.port };
     const [found] = await askPeers([local], identity, signal);
     if (found?.answer.status !== "fulfilled") return [findingOf(name, error)];

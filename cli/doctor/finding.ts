@@ -74,10 +74,17 @@ export function untold(name: string, readable: boolean): Finding {
     : unknown(name, "not readable", ALL_PERMISSIONS);
 }
 
-/** What an error comes to: "Cannot X: why; what to do" is a bad line, a missing permission an unknown one. */
-export function findingOf(name: string, error: unknown): Finding {
+/**
+ * What an error comes to: "Cannot X: why; what to do" is a bad line, a missing permission an unknown one.
+ * @param otherwise what to do where the message does not say.
+ */
+export function findingOf(
+  name: string,
+  error: unknown,
+  otherwise = 'type the command again with "--log-level debug"',
+): Finding {
   if (error instanceof MdiError) {
-    const [message, action] = splitAdvice(error.message);
+    const [message, action = otherwise] = splitAdvice(error.message);
     return bad(name, null, message, action, error.code);
   }
   if (error instanceof Deno.errors.NotCapable) {
@@ -87,9 +94,9 @@ export function findingOf(name: string, error: unknown): Finding {
 }
 
 /** The advice stands behind the last semicolon of a message. */
-function splitAdvice(message: string): [string, string] {
+function splitAdvice(message: string): [string, string?] {
   const at = message.lastIndexOf("; ");
-  return at < 0 ? [message, "see the message"] : [message.slice(0, at), message.slice(at + 2)];
+  return at < 0 ? [message] : [message.slice(0, at), message.slice(at + 2)];
 }
 
 /** What the command fails with: the first bad line's code; null where none is bad. */

@@ -14,6 +14,8 @@ Deno.test("findingOf() takes a message apart, and calls what is not permitted un
     findingOf("store", error),
     bad("store", null, "Cannot open x: it is a; b at c", "set MDI_HOME", "disk"),
   );
+  const bare = new MdiError("protocol", "Lost a: it is silent");
+  assertEquals(findingOf("peer a", bare, "look there").action, "look there");
   assertEquals(findingOf("store", new Deno.errors.NotCapable("no")).status, "unknown");
   assertEquals(findingOf("store", new Error("odd")).message, "not checked: odd");
 });
@@ -45,5 +47,7 @@ Deno.test("findingsText() aligns, marks with words, and says once what neighbour
   ]);
   assertEquals(lines.slice(4), ["BAD   disk       0 bytes free", "                 -> free some"]);
   assertEquals(lines[3]!.startsWith("                 -> for all of it"), true);
+  const long = findingsText([bad("a", null, "b", "type\n  c", "usage")]);
+  assertEquals(long, "BAD   a  b\n         -> type\n              c");
   assertEquals(summaryText(findings), "1 ok, 0 warnings, 1 bad, 2 not known");
 });

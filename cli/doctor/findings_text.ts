@@ -11,7 +11,9 @@ export function findingsText(findings: readonly Finding[]): string {
   const lines = findings.flatMap(({ name, status, message, action }, i) => {
     const line = `${MARKS[status].padEnd(4)}  ${name.padEnd(width)}  ${message}`;
     const said = action === null || findings[i + 1]?.action === action;
-    return said ? [line] : [line, `${" ".repeat(6 + width)}  -> ${action}`];
+    if (said) return [line];
+    const indent = " ".repeat(6 + width);
+    return [line, `${indent}  -> ${action.replaceAll("\n", `\n${indent}     `)}`];
   });
   return lines.join("\n");
 }

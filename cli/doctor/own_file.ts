@@ -1,7 +1,7 @@
 /** The one file that mdi is, where it was compiled, against the list of hashes that it was published with. */
 import { basename, dirname, join } from "node:path";
 import { hashFile } from "../../engine/store/digest.ts";
-import { type BuildInfo, buildInfo } from "../build_info.ts";
+import { singleFilePath } from "../own_command.ts";
 import { bad, type Finding, good, unknown, warning } from "./finding.ts";
 
 /** The list's name, beside the file. */
@@ -18,18 +18,14 @@ export interface HashedFile {
 
 /** What {@linkcode hashOfOwnFile} is to look at, where it is not this very process. */
 export interface OwnFileOptions {
-  made?: BuildInfo["made"];
-  path?: string;
+  path?: string | undefined;
   signal?: AbortSignal | undefined;
 }
 
-/**
- * Hashes the file that runs; null where that is not mdi: sources are run by Deno, and a file that unpacks itself
- * is by then an unpacked Deno.
- */
+/** Hashes the file that was started; null where that is not mdi: sources are run by Deno. */
 export async function hashOfOwnFile(options: OwnFileOptions = {}): Promise<HashedFile | null> {
-  const { made = buildInfo().made, path = Deno.execPath(), signal } = options;
-  if (made !== "deno compile") return null;
+  const { path = singleFilePath(), signal } = options;
+  if (path === undefined) return null;
   const hash = await hashFile(path, { signal });
   return hash === undefined ? null : { path, hash };
 }
@@ -38,8 +34,8 @@ export async function hashOfOwnFile(options: OwnFileOptions = {}): Promise<Hashe
 export async function sumsBeside(path: string): Promise<string | null> {
   const beside = join(dirname(path), SUMS);
   try {
-    const { size } = await Deno.stat(beside);
-    return size > MAX_SUMS_BYTES ? null : await Deno.readTextFile(beside);
+    const { isFile, size } = await Deno.stat(beside);
+    return !isFile || size > MAX_SUMS_BYTES ? null : await Deno.readTextFile(beside);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return null;
     throw error;

@@ -59,7 +59,7 @@ export function checkPeers(peers: readonly PeerAnswer[]): Finding[] {
   return peers.flatMap(({ address, answer }) => {
     const who = formatAddress(address);
     const name = `peer ${who}`;
-    if (answer.status === "rejected") return [findingOf(name, answer.reason)];
+    if (answer.status === "rejected") return [findingOf(name, answer.reason, lookThere(address))];
     const peer = answer.value;
     const same = seen.get(peer.instance);
     seen.set(peer.instance, same ?? who);
@@ -68,6 +68,10 @@ export function checkPeers(peers: readonly PeerAnswer[]): Finding[] {
     }
     return [reachedFinding(name, peer), skewFinding(`clock of ${who}`, peer)];
   });
+}
+
+function lookThere({ host }: Address): string {
+  return `see what mdi on ${host} logs, and whether it hangs`;
 }
 
 function reachedFinding(name: string, peer: ProbedPeer): Finding {

@@ -145,6 +145,11 @@ const SYSTEM_SANDBOX: readonly string[] = [
   "ProtectProc=invisible",
 ];
 
+/** Whether PrivateTmp=yes hides a path. */
+export function inTemporary(path: string | undefined): boolean {
+  return path !== undefined && /^\/(var\/)?tmp(\/|$)/.test(path);
+}
+
 /** Whether ProtectHome=yes would hide a path. */
 export function inHome(path: string | undefined): boolean {
   return path !== undefined && /^\/(home|root|run\/user)(\/|$)/.test(path);

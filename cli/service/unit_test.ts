@@ -54,6 +54,13 @@ Deno.test("unitOf() refuses units that could not work", () => {
     [[{ system: true, user: "pi\nroot" }, COMPILED], /no user's name/],
     [[{ name: "a\nb" }, COMPILED], /control character/],
     [[{}, { words: ['/opt/"mdi"'], made: "deno compile" as const }], /without quotes/],
+    [[{ system: true, pace: "/home/pi/slow.json" }, COMPILED], /--user NAME/],
+    [
+      [{}, { words: ["/tmp/mdi"], made: "deno compile" as const }],
+      /uses \/tmp\/mdi: a service sees/,
+    ],
+    [[{ home: "/srv/../var/tmp" }, COMPILED], /uses \/var\/tmp: a service sees/],
+    [[{ pace: "/tmp/slow.json" }, COMPILED], /uses \/tmp\/slow.json: a service sees/],
     [[{}, { words: ["mdi"], made: "deno compile" as const }], /absolute path/],
   ];
   for (const [args, message] of refused) {
