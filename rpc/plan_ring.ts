@@ -5,7 +5,7 @@ import { freeMemory } from "../engine/device/memory.ts";
 import { MAX_FRAME_ROWS } from "../engine/ring/message.ts";
 import type { Manifest } from "../engine/model/types.ts";
 import { parseLayers } from "../engine/plan/parse_layers.ts";
-import { type Plan, planFromCounts } from "../engine/plan/plan.ts";
+import { layersText, type Plan, planFromCounts } from "../engine/plan/plan.ts";
 import { splitLayers } from "../engine/plan/split.ts";
 import { backendOf, plannedThreads } from "./device.ts";
 import { blocksFor } from "./configuration.ts";
@@ -124,10 +124,4 @@ export function planText(
   return `${nodes}; predicted: ${tokensPerSecond.toFixed(1)} tokens/s with ${samples} sample${
     samples === 1 ? "" : "s"
   } under way`;
-}
-
-function layersText(layers: readonly [number, number] | null): string {
-  if (layers === null) return "no layers";
-  const [first, last] = layers;
-  return first === last ? `layer ${first}` : `layers ${first}-${last}`;
 }

@@ -25,3 +25,10 @@ export function planFromCounts(names: readonly string[], counts: readonly number
   });
   return { nodes };
 }
+
+/** A node's layers in words: "layers 0-9", "layer 3", "no layers". */
+export function layersText(layers: readonly [number, number] | null): string {
+  if (layers === null) return "no layers";
+  const [first, last] = layers;
+  return first === last ? `layer ${first}` : `layers ${first}-${last}`;
+}

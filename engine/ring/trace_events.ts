@@ -8,6 +8,7 @@
  *   once, which slices of a thread cannot show.
  * - Flow events ("s", "t", "f"): a frame's way through all of it; their id is the frame's number.
  */
+import { layersText } from "../plan/plan.ts";
 import type { RecordedNode, Recording } from "./recording.ts";
 import type { Span, SpanKind } from "./spans.ts";
 
@@ -124,13 +125,8 @@ function* nameNode({ name, layers }: RecordedNode, node: number): Generator<Trac
     ts: 0,
     args,
   });
-  const [first, last] = layers ?? [];
-  const held = first === undefined
-    ? "no layers"
-    : first === last
-    ? `layer ${first}`
-    : `layers ${first}-${last}`;
-  yield meta("process_name", 0, { name: `${name}${node === 0 ? " (starter)" : ""}, ${held}` });
+  const role = node === 0 ? " (starter)" : "";
+  yield meta("process_name", 0, { name: `${name}${role}, ${layersText(layers)}` });
   yield meta("process_sort_index", 0, { sort_index: node });
   yield meta("thread_name", COMPUTE, { name: "compute" });
   yield meta("thread_name", SOCKETS, { name: "socket thread" });
